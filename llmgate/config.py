@@ -1,0 +1,337 @@
+"""Every setting of the daemon, declared once.
+
+Order of precedence: command-line flags, then ``LLMGATE_<SECTION>__<KEY>`` in the environment, then
+``llmgate.toml``, then the defaults below. ``llmgate.toml.example`` is generated from this module.
+Unknown keys are refused with the nearest known name.
+"""
+
+from __future__ import annotations
+
+import difflib
+import ipaddress
+import os
+import re
+import tomllib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Literal, get_args, get_origin
+
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator, model_validator
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+
+from llmgate.errors import ConfigError
+
+Name = Annotated[str, Field(pattern=r"^[a-z0-9_-]{1,40}$")]
+Level = Annotated[int, Field(ge=1, le=5)]
+Seconds = Annotated[float, Field(ge=0, le=31_536_000)]
+
+
+class Section(BaseModel):
+    """A table of the configuration file."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True)
+
+
+class ServerSettings(Section):
+    host: str = Field("127.0.0.1", description="Address to listen on. 0.0.0.0 or :: for every interface.")
+    port: int = Field(11435, ge=0, le=65535, description="Port to listen on. 0 takes any free one.")
+    public_url: str = Field("", description="URL under which browsers reach the gateway; empty: http://host:port.")
+    allow_insecure_cookies: bool = Field(
+        False, description="Allow session cookies over plain http, for a public_url that is http."
+    )
+    trusted_proxies: list[str] = Field(
+        default_factory=list,
+        description='Networks whose X-Forwarded-For is believed, e.g. ["127.0.0.1/32"]. Nobody by default.',
+    )
+    drain_seconds: Seconds = Field(30, description="On SIGTERM, how long running answers may go on.")
+    max_body_bytes: int = Field(32 * 1024 * 1024, ge=1024, description="Largest request body.")
+
+    @field_validator("trusted_proxies")
+    @classmethod
+    def networks_are_narrow(cls, value: list[str]) -> list[str]:
+        for item in value:
+            if ipaddress.ip_network(item, strict=False).prefixlen == 0:
+                raise ValueError(f"{item} trusts the whole internet; name the proxy's own address")
+        return value
+
+
+class StateSettings(Section):
+    dir: Path = Field(
+        Path("~/.local/state/llmgate"),
+        description="Directory of the database and the secret key (0700). In a service: /var/lib/llmgate.",
+    )
+    secret_file: Path | None = Field(
+        None,
+        description="File of the secret key (0600). Default: secret.key in the state directory.",
+        examples=["/etc/llmgate/secret.key"],
+    )
+
+    @field_validator("dir", "secret_file")
+    @classmethod
+    def expand(cls, value: Path | None) -> Path | None:
+        return value.expanduser() if value is not None else None
+
+
+class DatabaseSettings(Section):
+    url: SecretStr = Field(
+        SecretStr(""),
+        description="postgresql://user:password@host/name, or empty for SQLite in the state directory.",
+    )
+    pool_size: int = Field(10, ge=1, le=100, description="Connections kept open to PostgreSQL.")
+    timeout: Seconds = Field(5, description="Longest wait for a connection or a statement.")
+
+
+class AuthSettings(Section):
+    session_minutes: int = Field(15, ge=1, le=1440, description="Life of an access token.")
+    refresh_days: int = Field(30, ge=1, le=365, description="Life of a session that is refreshed.")
+    placeholders: list[str] = Field(
+        default_factory=lambda: ["ollama", "none", "EMPTY", "sk-no-key-required", "no-key", "not-needed"],
+        description="Keys that stock clients are forced to send; they count as no credential.",
+    )
+    password_min_length: int = Field(10, ge=8, le=128, description="Shortest password accepted.")
+
+
+class LevelSettings(Section):
+    whitelist: Level = Field(1, description="Level of whitelisted addresses. 1 is served first, 5 last.")
+    api_key: Level = Field(2, description="Level of API keys that name none themselves.")
+    user: Level = Field(3, description="Level of user sessions.")
+
+
+class QueueSettings(Section):
+    backend: Literal["memory"] = Field("memory", description="Where tickets wait.")
+    aging_seconds: float = Field(
+        30, gt=0, le=86_400, description="A waiting request moves one level up every so many seconds."
+    )
+    aged_share: float = Field(
+        0.25, gt=0, lt=1, description="Share of the grants for requests that have aged past level 2."
+    )
+    deadline_seconds: float = Field(600, gt=0, le=86_400, description="Longest wait for a turn; then 504.")
+    max_waiting: int = Field(10_000, ge=1, description="Requests that may wait in all; more are refused with 503.")
+    max_waiting_per_principal: int = Field(
+        1_000, ge=1, description="Requests of one principal that may wait; more are refused with 429."
+    )
+    keepalive_after: float = Field(
+        10, gt=0, le=3600, description="A stream that waits longer is opened and kept alive at this interval."
+    )
+    settle_ms: int = Field(
+        250, ge=0, le=60_000, description="After a cancelled answer the slot rests so long before its next use."
+    )
+    outage_grace: float = Field(
+        10, ge=0, le=3600, description="With every upstream of a pool down, requests wait so long before 503."
+    )
+
+
+class UpstreamSettings(Section):
+    name: Name = Field(description="Name in statistics and logs.")
+    kind: Literal["ollama", "openai"] = Field(
+        "ollama", description='"ollama", or "openai" for vLLM, llama.cpp, LM Studio and the like.'
+    )
+    url: str = Field(description="Base URL, without /v1 or /api.")
+    slots: int = Field(1, ge=1, le=1024, description="Requests it runs at once. For Ollama: OLLAMA_NUM_PARALLEL.")
+    pool: Name | None = Field(
+        None,
+        description="Upstreams of one pool serve the same models and share one line. Default: its own name.",
+        examples=["gpu"],
+    )
+    api_key: SecretStr = Field(SecretStr(""), description="Bearer token that the upstream wants, if any.")
+    connect_timeout: float = Field(3, gt=0, le=60, description="Seconds to connect.")
+    first_byte_timeout: float = Field(600, gt=0, description="Seconds to the first byte; includes loading a model.")
+    idle_timeout: float = Field(120, gt=0, description="Longest silence in the middle of an answer.")
+
+    @field_validator("url")
+    @classmethod
+    def is_plain_http(cls, value: str) -> str:
+        if not re.match(r"^https?://[^/@\s?#]+(/[^\s?#]*)?$", value):
+            raise ValueError("must look like http://host:port, without user, query or fragment")
+        return value.rstrip("/")
+
+    @property
+    def pool_name(self) -> str:
+        return self.pool or self.name
+
+
+class HealthSettings(Section):
+    interval: float = Field(10, gt=0, le=3600, description="Seconds between probes of a healthy upstream.")
+    timeout: float = Field(5, gt=0, le=60, description="Longest wait for a probe's answer.")
+    failures: int = Field(3, ge=1, le=100, description="Failures in a row that take an upstream out.")
+    backoff_max: float = Field(60, gt=0, le=3600, description="Longest pause between probes of a failing upstream.")
+
+
+class UsageSettings(Section):
+    request_log_days: int = Field(90, ge=1, le=3650, description="How long single requests are kept.")
+    flush_seconds: float = Field(1, gt=0, le=60, description="How often finished requests are written.")
+
+
+class LogSettings(Section):
+    level: Literal["debug", "info", "warning", "error"] = Field("info", description="Least severity logged.")
+    format: Literal["auto", "json", "console"] = Field("auto", description="auto: console on a terminal, else json.")
+
+
+DEFAULT_UPSTREAM = UpstreamSettings(
+    name="ollama",
+    kind="ollama",
+    url="http://127.0.0.1:11434",
+    slots=1,
+    pool=None,
+    api_key=SecretStr(""),
+    connect_timeout=3,
+    first_byte_timeout=600,
+    idle_timeout=120,
+)
+
+
+class Settings(BaseSettings):
+    """The whole configuration of one daemon. Immutable once loaded."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="LLMGATE_", env_nested_delimiter="__", extra="forbid", frozen=True, validate_default=True
+    )
+
+    server: ServerSettings = Field(default_factory=ServerSettings, description="Where the gateway listens.")
+    state: StateSettings = Field(default_factory=StateSettings, description="What it keeps on disk.")
+    database: DatabaseSettings = Field(default_factory=DatabaseSettings, description="Users, keys, usage.")
+    auth: AuthSettings = Field(default_factory=AuthSettings, description="Sessions and credentials.")
+    levels: LevelSettings = Field(default_factory=LevelSettings, description="Who is served first.")
+    queue: QueueSettings = Field(default_factory=QueueSettings, description="The waiting line.")
+    health: HealthSettings = Field(default_factory=HealthSettings, description="Watching the upstreams.")
+    usage: UsageSettings = Field(default_factory=UsageSettings, description="What is counted and kept.")
+    log: LogSettings = Field(default_factory=LogSettings, description="What is logged.")
+    upstreams: list[UpstreamSettings] = Field(
+        default_factory=lambda: [DEFAULT_UPSTREAM],
+        min_length=1,
+        description="The servers that run the models; one [[upstreams]] table each.",
+    )
+
+    @model_validator(mode="after")
+    def upstream_names_differ(self) -> Settings:
+        names = [upstream.name for upstream in self.upstreams]
+        for name in names:
+            if names.count(name) > 1:
+                raise ValueError(f"two upstreams are named {name!r}")
+        return self
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        # The sources are merged by ``load``, which knows their order and remembers each value's origin.
+        return (init_settings,)
+
+
+Origin = Literal["flag", "environment", "file", "default"]
+
+
+@dataclass(frozen=True, slots=True)
+class LoadedSettings:
+    """Settings, and where each value came from (``server.port`` → ``file``)."""
+
+    settings: Settings
+    path: Path | None
+    origins: Mapping[str, Origin]
+
+    def origin(self, key: str) -> Origin:
+        return self.origins.get(key, "default")
+
+
+def load(
+    path: Path | None = None,
+    flags: Mapping[str, Mapping[str, Any]] | None = None,
+    environ: Mapping[str, str] = os.environ,
+) -> LoadedSettings:
+    """Read the file, the environment and the flags, in rising precedence.
+
+    Raises ConfigError, naming the file, the key and what would be right.
+    """
+    file_values = _read_file(path) if path else {}
+    env_values = _read_environment(environ)
+    merged: dict[str, Any] = {}
+    origins: dict[str, Origin] = {}
+    layers: tuple[tuple[Origin, Mapping[str, Any]], ...] = (
+        ("file", file_values),
+        ("environment", env_values),
+        ("flag", flags or {}),
+    )
+    for origin, values in layers:
+        for section, content in values.items():
+            if isinstance(content, Mapping):
+                merged.setdefault(section, {}).update(content)
+                origins.update({f"{section}.{key}": origin for key in content})
+            else:
+                merged[section] = content
+                origins[section] = origin
+    try:
+        return LoadedSettings(Settings(**merged), path, origins)
+    except ValidationError as failure:
+        raise ConfigError(_explain(failure, path, origins)) from None
+
+
+def _read_file(path: Path) -> dict[str, Any]:
+    try:
+        values = tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as failure:
+        raise ConfigError(f"Cannot read {path}: {failure.strerror}.", hint="Write one with: llmgate init") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as failure:
+        raise ConfigError(f"{path} is not valid TOML: {failure}.") from None
+    sections = [name for name, content in values.items() if not isinstance(content, dict | list)]
+    if sections:
+        raise ConfigError(f"{path}: {sections[0]} stands outside of any table.", hint="Put it below a [section].")
+    return values
+
+
+def _read_environment(environ: Mapping[str, str]) -> dict[str, dict[str, Any]]:
+    values: dict[str, dict[str, Any]] = {}
+    for variable, text in environ.items():
+        match = re.fullmatch(r"LLMGATE_([A-Z]+)__([A-Z_]+)", variable)
+        if match is None:
+            continue
+        section, key = match[1].lower(), match[2].lower()
+        field = Settings.model_fields.get(section)
+        table = field.annotation if field else None
+        if not (isinstance(table, type) and issubclass(table, Section)):
+            raise ConfigError(f"{variable} names no section.{_nearest(section, Settings.model_fields)}")
+        entry = table.model_fields.get(key)
+        if entry is None:
+            raise ConfigError(f"{variable} names no setting.{_nearest(key, table.model_fields)}")
+        is_list = get_origin(entry.annotation) is list
+        values.setdefault(section, {})[key] = [part for part in text.split(",") if part] if is_list else text
+    return values
+
+
+def _nearest(key: str, known: Iterable[str]) -> str:
+    names = list(known)
+    close = difflib.get_close_matches(key, names, n=1)
+    return f" Did you mean {close[0]!r}?" if close else f" Known are: {', '.join(sorted(names))}."
+
+
+def _explain(failure: ValidationError, path: Path | None, origins: Mapping[str, Origin]) -> str:
+    sentences = []
+    for error in failure.errors(include_url=False):
+        where = [str(part) for part in error["loc"]]
+        key = ".".join(where) or "settings"
+        origin = origins.get(key, origins.get(where[0] if where else "", "default"))
+        source = str(path) if origin == "file" else f"the {origin}" if origin != "default" else "the settings"
+        if error["type"] == "extra_forbidden":
+            table = _table_of(where[:-1])
+            sentences.append(f"{key} (from {source}) is not a setting.{_nearest(where[-1], table.model_fields)}")
+        else:
+            message = error["msg"].removeprefix("Value error, ")
+            sentences.append(f"{key} (from {source}) is wrong: {message[:1].lower()}{message[1:]}.")
+    return " ".join(sentences)
+
+
+def _table_of(where: list[str]) -> type[BaseModel]:
+    table: type[BaseModel] = Settings
+    for part in where:
+        field = table.model_fields.get(part)
+        if field is None:
+            continue
+        inner = get_args(field.annotation)[0] if get_origin(field.annotation) is list else field.annotation
+        if isinstance(inner, type) and issubclass(inner, BaseModel):
+            table = inner
+    return table

@@ -1,0 +1,125 @@
+"""What waits, what is granted, and how a request ends."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from enum import StrEnum
+
+LEVELS = (1, 2, 3, 4, 5)
+"""Level 1 is served first."""
+
+
+class Outcome(StrEnum):
+    """How a request ended. Every request has exactly one."""
+
+    COMPLETED = "completed"
+    REJECTED_LIMIT = "rejected_limit"
+    REJECTED_FULL = "rejected_full"
+    EXPIRED_IN_QUEUE = "expired_in_queue"
+    CANCELLED_IN_QUEUE = "cancelled_in_queue"
+    CLIENT_DISCONNECTED = "client_disconnected"
+    UPSTREAM_FAILED = "upstream_failed"
+    SHUTDOWN = "shutdown"
+
+
+@dataclass(frozen=True, slots=True)
+class Ticket:
+    """One request's place in line: everything that the order depends on, and never the prompt.
+
+    ``flow`` is the unit of fairness, the principal at the level it submitted; it never changes, also
+    when the ticket ages. ``cost`` is the expected service in weighted tokens (input + 2 × output).
+    ``submitted_at`` is in seconds on the queue manager's clock.
+    """
+
+    id: str
+    pool: str
+    model: str
+    level: int
+    flow: str
+    owner: str
+    submitted_at: float
+    cost: float = 1.0
+    weight: float = 1.0
+    attempt: int = 1
+    avoid: frozenset[str] = field(default_factory=frozenset)
+
+    def retried(self, avoid: str) -> Ticket:
+        """The same place in line once more, preferably on another upstream than ``avoid``."""
+        return replace(self, attempt=self.attempt + 1, avoid=self.avoid | {avoid})
+
+
+@dataclass(frozen=True, slots=True)
+class Grant:
+    """Your turn, on this upstream. ``epoch`` and ``seq`` make late or repeated grants recognisable."""
+
+    id: str
+    ticket: Ticket
+    upstream: str
+    granted_at: float
+    epoch: int = 0
+    seq: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class UpstreamSlots:
+    """What the queue knows of one upstream. ``loaded`` are the models it holds in memory."""
+
+    name: str
+    pool: str
+    slots: int
+    usable: bool = True
+    loaded: frozenset[str] = field(default_factory=frozenset)
+
+
+@dataclass(frozen=True, slots=True)
+class Position:
+    """Where a waiting request stands.
+
+    ``ahead`` is how many waiting requests would be served before it if nobody else came.
+    ``estimated_wait`` is in seconds, None while there is nothing to estimate from.
+    """
+
+    ticket_id: str
+    pool: str
+    model: str
+    owner: str
+    submitted_level: int
+    level: int
+    aged: bool
+    ahead: int
+    waited: float
+    estimated_wait: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Running:
+    """A granted request that holds a slot."""
+
+    ticket_id: str
+    pool: str
+    model: str
+    owner: str
+    level: int
+    upstream: str
+    running_for: float
+
+
+@dataclass(frozen=True, slots=True)
+class PoolStats:
+    """A pool at one moment. Waits are of the requests granted recently, in seconds."""
+
+    pool: str
+    state: str
+    slots: int
+    running: int
+    waiting: int
+    waiting_by_level: dict[int, int]
+    aged_waiting: int
+    oldest_wait: float
+    granted: int
+    granted_aged: int
+    promotions: int
+    wait_p50: dict[int, float]
+    wait_p95: dict[int, float]
+    upstreams: dict[str, tuple[int, int]]
+    """Running and slots of each upstream."""

@@ -1,0 +1,97 @@
+"""What happened, for whoever wants to know: metrics, usage, log.
+
+Events are facts in the past tense. The bus calls its subscribers at once and in order; a subscriber
+must not block and must not raise. One that does raise is logged and the others are still called.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+
+import structlog
+
+from llmgate.daemon.queue.ticket import Outcome
+
+
+@dataclass(frozen=True, slots=True)
+class RequestFinished:
+    """A request has ended, in exactly one way. Times are in seconds, ``finished_at`` is UTC."""
+
+    request_id: str
+    finished_at: datetime
+    principal_kind: str
+    principal_id: str
+    principal_name: str
+    user_id: str | None
+    protocol: str
+    route: str
+    model: str
+    pool: str | None
+    upstream: str | None
+    submitted_level: int
+    stream: bool
+    outcome: Outcome
+    status: int
+    error_code: str | None
+    wait: float
+    first_byte: float | None
+    """From the arrival of the request to the answer's first byte."""
+    duration: float
+    input_tokens: int | None
+    output_tokens: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class RequestRefused:
+    """A request never became a ticket: no valid credential, body, route or model."""
+
+    request_id: str
+    protocol: str
+    route: str
+    error_code: str
+    status: int
+
+
+@dataclass(frozen=True, slots=True)
+class TicketPromoted:
+    """A waiting ticket aged into another line; ``to`` is 0 for the aged lane."""
+
+    ticket_id: str
+    pool: str
+    came_from: int
+    to: int
+
+
+@dataclass(frozen=True, slots=True)
+class UpstreamChanged:
+    """An upstream's health has changed. ``usable``: it may be granted requests now."""
+
+    upstream: str
+    before: str
+    after: str
+    usable: bool
+    reason: str
+
+
+Event = RequestFinished | RequestRefused | TicketPromoted | UpstreamChanged
+Subscriber = Callable[[Event], None]
+
+
+class EventBus:
+    """Passes events on within one daemon."""
+
+    def __init__(self) -> None:
+        self._subscribers: list[Subscriber] = []
+        self._log = structlog.get_logger("llmgate.events")
+
+    def subscribe(self, subscriber: Subscriber) -> None:
+        self._subscribers.append(subscriber)
+
+    def publish(self, event: Event) -> None:
+        for subscriber in self._subscribers:
+            try:
+                subscriber(event)
+            except Exception:  # one broken observer must not end somebody's request
+                self._log.exception("subscriber_failed", event_type=type(event).__name__)

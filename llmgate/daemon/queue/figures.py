@@ -1,0 +1,70 @@
+"""What a pool's recent past says about how long one has to wait."""
+
+from __future__ import annotations
+
+from collections import deque
+
+from llmgate.daemon.queue.policy import Turn
+from llmgate.daemon.queue.ticket import LEVELS
+
+RECENT_WAITS = 512
+SMOOTHING = 0.2
+"""Weight of the latest service time in the moving average."""
+
+SERVICE_GUESS = 5.0
+"""Seconds of service assumed for ``retry_after`` until a first answer has ended."""
+
+RETRY_AFTER_RANGE = (1.0, 120.0)
+
+
+class Figures:
+    """Counts and times of one pool since the start. Times are in seconds."""
+
+    def __init__(self) -> None:
+        self.granted = 0
+        self.granted_aged = 0
+        self.promotions = 0
+        self.mean_service: float | None = None
+        """Exponentially weighted; None until an answer has ended."""
+        self._waits: dict[int, deque[float]] = {level: deque(maxlen=RECENT_WAITS) for level in LEVELS}
+
+    def note_grant(self, turn: Turn, waited: float) -> None:
+        self.granted += 1
+        self.granted_aged += turn.aged
+        self._waits[turn.ticket.level].append(waited)
+
+    def note_service(self, seconds: float) -> None:
+        if self.mean_service is None:
+            self.mean_service = seconds
+        else:
+            self.mean_service += SMOOTHING * (seconds - self.mean_service)
+
+    def wait_quantile(self, share: float) -> dict[int, float]:
+        """The wait that ``share`` of the recent grants did not exceed, by the level of submission."""
+        return {level: quantile(waits, share) for level, waits in self._waits.items() if waits}
+
+    def estimated_wait(self, ahead: int, slots: int) -> float | None:
+        """How long until its turn for someone with ``ahead`` tickets before it, all slots being busy."""
+        if self.mean_service is None or not slots:
+            return None
+        return (ahead + 1) * self.mean_service / slots
+
+    def retry_after(self, depth: int, slots: int, chance: float) -> float:
+        """When to come again: the time to serve ``depth`` tickets, spread so that not all come at once.
+
+        ``chance`` is a random number of [0, 1).
+        """
+        mean = SERVICE_GUESS if self.mean_service is None else self.mean_service
+        return spread(depth * mean / max(1, slots), chance)
+
+
+def spread(seconds: float, chance: float) -> float:
+    """A ``Retry-After`` within ±20 % of ``seconds``, and within reason."""
+    shortest, longest = RETRY_AFTER_RANGE
+    return min(longest, max(shortest, seconds * (0.8 + 0.4 * chance)))
+
+
+def quantile(values: deque[float], share: float) -> float:
+    """Nearest rank."""
+    ordered = sorted(values)
+    return ordered[min(len(ordered) - 1, int(share * len(ordered)))]

@@ -1,0 +1,104 @@
+"""One pool at one moment, as people see it: state, positions, figures."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+
+from llmgate.daemon.queue.figures import Figures
+from llmgate.daemon.queue.policy import WaitingLine
+from llmgate.daemon.queue.slots import UpstreamState
+from llmgate.daemon.queue.ticket import PoolStats, Position
+
+DIGEST_SECONDS = 0.25
+"""Positions are worked out at most this often."""
+
+
+class Mode(StrEnum):
+    """What an administrator wants a pool to do."""
+
+    OPEN = "open"
+    PAUSED = "paused"
+    DRAINING = "draining"
+
+
+@dataclass(frozen=True, slots=True)
+class Digest:
+    """The order of service at one moment: ticket id → how many are ahead of it, in that order."""
+
+    version: int
+    made_at: float
+    ahead: dict[str, int]
+
+
+class Pool:
+    """A waiting line and what is known about it. ``down_since``: no upstream has been usable since then."""
+
+    def __init__(self, name: str, line: WaitingLine) -> None:
+        self.name = name
+        self.line = line
+        self.mode = Mode.OPEN
+        self.down_since: float | None = None
+        self.figures = Figures()
+        self._digest = Digest(line.version, -DIGEST_SECONDS, {})
+
+    def in_order(self, now: float) -> Iterator[str]:
+        """The ids of all who wait, in the order of service; newcomers since the last digest at the end."""
+        ahead = self._fresh_digest(now).ahead
+        yield from (ticket_id for ticket_id in ahead if ticket_id in self.line)
+        yield from (ticket_id for ticket_id in self.line if ticket_id not in ahead)
+
+    def position(self, ticket_id: str, slots: int, now: float) -> Position:
+        """Where a waiting ticket stands: up to DIGEST_SECONDS old, and an upper bound for a newcomer."""
+        entry = self.line.standing(ticket_id)
+        ticket = entry.ticket
+        ahead = self._fresh_digest(now).ahead.get(ticket_id)
+        if ahead is None:
+            ahead = self._ahead_at_most(entry.level)
+        return Position(
+            ticket_id=ticket_id,
+            pool=self.name,
+            model=ticket.model,
+            owner=ticket.owner,
+            submitted_level=ticket.level,
+            level=entry.level,
+            aged=entry.aged,
+            ahead=ahead,
+            waited=now - ticket.submitted_at,
+            estimated_wait=None if self.mode is Mode.PAUSED else self.figures.estimated_wait(ahead, slots),
+        )
+
+    def stats(self, upstreams: Sequence[UpstreamState], running: int, now: float) -> PoolStats:
+        """``upstreams`` are those of this pool, ``running`` is how many of its requests hold a slot."""
+        line, figures = self.line, self.figures
+        oldest = line.oldest()
+        is_offline = self.mode is Mode.OPEN and not any(u.usable for u in upstreams)
+        return PoolStats(
+            pool=self.name,
+            state="offline" if is_offline else self.mode.value,
+            slots=sum(u.slots for u in upstreams),
+            running=running,
+            waiting=len(line),
+            waiting_by_level=line.waiting_by_level(),
+            aged_waiting=line.aged_waiting,
+            oldest_wait=0.0 if oldest is None else now - oldest,
+            granted=figures.granted,
+            granted_aged=figures.granted_aged,
+            promotions=figures.promotions,
+            wait_p50=figures.wait_quantile(0.50),
+            wait_p95=figures.wait_quantile(0.95),
+            upstreams={u.name: (u.running, u.slots) for u in upstreams},
+        )
+
+    def _fresh_digest(self, now: float) -> Digest:
+        digest, version = self._digest, self.line.version
+        if digest.version != version and now - digest.made_at >= DIGEST_SECONDS:
+            ahead = {ticket_id: n for n, ticket_id in enumerate(self.line.order())}
+            digest = self._digest = Digest(version, now, ahead)
+        return digest
+
+    def _ahead_at_most(self, level: int) -> int:
+        """The aged lane and everyone else at this level or a better one."""
+        at_levels = sum(n for at, n in self.line.waiting_by_level().items() if at <= level)
+        return at_levels + self.line.aged_waiting - 1

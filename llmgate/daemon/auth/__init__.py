@@ -1,0 +1,1 @@
+"""Who asks: passwords, sessions, API keys, registration, whitelisted addresses."""

@@ -1,0 +1,94 @@
+"""Finds the credential in a request's headers. Pure, and the same for every route."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from urllib.parse import urlsplit
+
+from llmgate.config import ServerSettings
+from llmgate.errors import AuthenticationFailed
+
+Headers = Iterable[tuple[bytes, bytes]]
+
+_LONGEST = 2048
+_SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
+
+
+def refused() -> AuthenticationFailed:
+    """The one answer to every missing or bad credential, so that it tells nothing apart."""
+    return AuthenticationFailed(
+        "The credentials are missing or not valid.", hint="Send an API key: 'Authorization: Bearer llmg_…'."
+    )
+
+
+def cookie_name(server: ServerSettings) -> str:
+    """Browsers take a ``__Host-`` cookie only from https, for this one host and not to be read by scripts of others."""
+    plain_http = not server.public_url.startswith("https://")
+    return "llmgate" if plain_http and server.allow_insecure_cookies else "__Host-llmgate"
+
+
+def public_origin(server: ServerSettings) -> str:
+    """Scheme, host and port under which browsers reach the gateway, as they send it in ``Origin``."""
+    if not server.public_url:
+        host = f"[{server.host}]" if ":" in server.host else server.host
+        return f"http://{host}:{server.port}"
+    parts = urlsplit(server.public_url)
+    return f"{parts.scheme}://{parts.netloc}".lower()
+
+
+def extract(headers: Headers, *, placeholders: frozenset[bytes], cookie: bytes) -> tuple[bytes | None, bool]:
+    """The credential, None when there is none, and whether it came as the cookie named ``cookie``.
+
+    A credential in a header goes before the cookie. Raises AuthenticationFailed for two different ones, another
+    scheme than Bearer, and more than 2 KiB.
+    """
+    found: bytes | None = None
+    cookies: list[bytes] = []
+    for name, value in headers:
+        if name == b"authorization":
+            scheme, _, secret = value.strip().partition(b" ")
+            if scheme.lower() != b"bearer":
+                raise refused()
+            secret = secret.strip()
+        elif name == b"x-api-key":
+            secret = value.strip()
+        else:
+            if name == b"cookie":
+                cookies.append(value)
+            continue
+        if secret in placeholders:
+            continue
+        if len(secret) > _LONGEST or found not in (None, secret):
+            raise refused()
+        found = secret
+    if found is not None or not cookies:
+        return found, False
+    found = _from_cookies(cookies, cookie)
+    return found, found is not None
+
+
+def may_change_state(headers: Headers, method: str, origin: str) -> bool:
+    """Whether a request that a browser authenticated by itself, with a cookie, was made by our own page.
+
+    Browsers say so in Sec-Fetch-Site (W3C Fetch Metadata); over plain http, where they do not, in Origin.
+    """
+    if method in _SAFE_METHODS:
+        return True
+    for name, value in headers:
+        if name == b"sec-fetch-site" and value in (b"same-origin", b"none"):
+            return True
+        if name == b"origin" and value.decode("latin-1").lower() == origin:
+            return True
+    return False
+
+
+def _from_cookies(headers: list[bytes], wanted: bytes) -> bytes | None:
+    found: bytes | None = None
+    for pair in b";".join(headers).split(b";"):
+        name, _, value = pair.strip().partition(b"=")
+        if name != wanted:
+            continue
+        if len(value) > _LONGEST or found not in (None, value):
+            raise refused()
+        found = value
+    return found

@@ -1,0 +1,195 @@
+"""Sessions: log in, stay logged in with rotating refresh tokens, log out at once."""
+
+from __future__ import annotations
+
+import hmac
+import re
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from llmgate.config import Settings
+from llmgate.daemon.auth.passwords import PasswordHasher
+from llmgate.daemon.auth.principals import Principal, PrincipalKind
+from llmgate.daemon.auth.secrets import ServerSecret
+from llmgate.daemon.auth.throttle import LoginThrottle
+from llmgate.daemon.auth.tokens import AccessTokens
+from llmgate.daemon.ids import new_id
+from llmgate.daemon.store import sessions, users
+from llmgate.daemon.store.database import Database
+from llmgate.daemon.store.sessions import Session
+from llmgate.daemon.store.types import utc_now
+from llmgate.daemon.store.users import User
+from llmgate.errors import AuthenticationFailed, NotFound
+
+_GRACE = timedelta(seconds=10)
+_REFRESH_FORM = re.compile(r"llmf_([0-9A-Z]{26})_([0-9]{1,9})_([0-9a-f]{64})", re.ASCII)
+
+
+@dataclass(frozen=True, slots=True)
+class Tokens:
+    """What a client gets. ``expires_in`` is the life of the access token in seconds."""
+
+    access_token: str = field(repr=False)
+    refresh_token: str = field(repr=False)
+    expires_in: int
+    user: User
+    session_id: str
+
+
+class Sessions:
+    """The sessions of users.
+
+    A refresh token is ``llmf_<session>_<generation>_<HMAC-SHA256>``: it proves itself, each use makes the next
+    generation, and the database holds the digest of the one that is valid. Whoever presents an older one holds a
+    copy, so the session ends (RFC 9700, section 4.14). For 10 seconds the one before is answered with the same
+    successor again, because two tabs of a browser may refresh at once and answers get lost.
+    """
+
+    def __init__(
+        self,
+        database: Database,
+        hasher: PasswordHasher,
+        secret: ServerSecret,
+        settings: Settings,
+        throttle: LoginThrottle,
+        *,
+        clock: Callable[[], datetime] = utc_now,
+    ) -> None:
+        self._database = database
+        self._hasher = hasher
+        self._throttle = throttle
+        self._clock = clock
+        self._access = AccessTokens(secret, minutes=settings.auth.session_minutes)
+        self._life = timedelta(days=settings.auth.refresh_days)
+        self._level = settings.levels.user
+        self._proof_key = secret.derive("refresh-token")
+        self._digest_key = secret.derive("refresh-token-digest")
+
+    async def login(self, name: str, password: str, *, address: str, client: str) -> Tokens:
+        """Start a session. ``address`` is where it comes from, ``client`` what it calls itself.
+
+        Raises AuthenticationFailed, the same for an unknown name, a wrong password and a disabled user, and
+        TooManyAttempts.
+        """
+        with self._throttle.attempt(name, address):
+            user = await self._judge(name, password)
+        now = self._clock()
+        session_id = new_id()
+        refresh_token = self._refresh_token(session_id, 0)
+        async with self._database.begin() as tx:
+            await sessions.create(
+                tx,
+                session_id=session_id,
+                user_id=user.id,
+                refresh_hash=self._digest(refresh_token),
+                now=now,
+                expires_at=now + self._life,
+                client=client,
+                address=address,
+            )
+            await users.touch_login(tx, user.id)
+        return self._tokens(user, session_id, refresh_token)
+
+    async def refresh(self, refresh_token: str) -> Tokens:
+        """Trade a refresh token for new tokens. AuthenticationFailed when it, or its session, is not valid."""
+        session_id, generation = self._parse(refresh_token)
+        successor = self._refresh_token(session_id, generation + 1)
+        async with self._database.begin() as tx:
+            session, user = await self._live(tx, session_id)
+            old_hash, new_hash = self._digest(refresh_token), self._digest(successor)
+            rotated = await sessions.rotate(
+                tx, session.id, old_hash=old_hash, new_hash=new_hash, now=self._clock()
+            ) or self._just_rotated(await sessions.get(tx, session.id), old_hash, new_hash)
+            if not rotated:
+                await sessions.revoke(tx, session.id)
+        if not rotated:
+            raise _refused()
+        return self._tokens(user, session.id, successor)
+
+    async def logout(self, session_id: str) -> None:
+        async with self._database.begin() as tx:
+            await sessions.revoke(tx, session_id)
+
+    async def revoke_user(self, user_id: str) -> int:
+        """End every session of a user; returns how many."""
+        async with self._database.begin() as tx:
+            return await sessions.revoke_user(tx, user_id)
+
+    async def verify(self, access_token: str) -> Principal:
+        """Who holds this access token. Raises AuthenticationFailed."""
+        principal, _ = await self.check(access_token)
+        return principal
+
+    async def check(self, access_token: str) -> tuple[Principal, datetime]:
+        """Who holds this access token, and until when it is good at the longest. Raises AuthenticationFailed."""
+        claims = self._access.read(access_token)
+        async with self._database.read() as tx:
+            session, user = await self._live(tx, claims.session_id)
+        if user.id != claims.user_id:
+            raise _refused()
+        principal = Principal(
+            kind=PrincipalKind.SESSION,
+            id=user.id,
+            name=user.name,
+            role=user.role,
+            level=user.level or self._level,
+            user_id=user.id,
+            session_id=session.id,
+        )
+        return principal, min(claims.expires_at, session.expires_at)
+
+    async def _judge(self, name: str, password: str) -> User:
+        async with self._database.read() as tx:
+            try:
+                user = await users.by_name(tx, name)
+                hashed = await users.password_hash(tx, user.id)
+            except NotFound:
+                user, hashed = None, None
+        fits = await self._hasher.verify(password, hashed)
+        if user is None or not fits or user.disabled:
+            raise AuthenticationFailed("The name or the password is wrong.")
+        return user
+
+    async def _live(self, tx: AsyncConnection, session_id: str) -> tuple[Session, User]:
+        try:
+            session = await sessions.get(tx, session_id)
+            user = await users.get(tx, session.user_id)
+        except NotFound:
+            raise _refused() from None
+        if user.disabled or not session.is_live(self._clock()):
+            raise _refused()
+        return session, user
+
+    def _just_rotated(self, session: Session, old_hash: str, new_hash: str) -> bool:
+        """Whether this refresh token was traded for exactly this successor a moment ago."""
+        if session.rotated_at is None or session.revoked_at is not None:
+            return False
+        recent = self._clock() - session.rotated_at <= _GRACE
+        return recent and session.previous_hash == old_hash and session.refresh_hash == new_hash
+
+    def _tokens(self, user: User, session_id: str, refresh_token: str) -> Tokens:
+        access_token = self._access.issue(user_id=user.id, session_id=session_id, now=self._clock())
+        return Tokens(access_token, refresh_token, self._access.seconds, user, session_id)
+
+    def _refresh_token(self, session_id: str, generation: int) -> str:
+        body = f"llmf_{session_id}_{generation}"
+        return f"{body}_{hmac.digest(self._proof_key, body.encode(), 'sha256').hex()}"
+
+    def _parse(self, refresh_token: str) -> tuple[str, int]:
+        match = _REFRESH_FORM.fullmatch(refresh_token)
+        if match is None:
+            raise _refused()
+        session_id, generation = match[1], int(match[2])
+        if not hmac.compare_digest(self._refresh_token(session_id, generation), refresh_token):
+            raise _refused()
+        return session_id, generation
+
+    def _digest(self, refresh_token: str) -> str:
+        return hmac.digest(self._digest_key, refresh_token.encode(), "sha256").hex()
+
+
+def _refused() -> AuthenticationFailed:
+    return AuthenticationFailed("The session is not valid (any more).", hint="Log in again.")

@@ -1,0 +1,47 @@
+"""The first administrator, made with a token that only the daemon's own terminal shows."""
+
+from __future__ import annotations
+
+import hmac
+
+from llmgate.daemon.auth.passwords import PasswordHasher
+from llmgate.daemon.auth.sealed import seal
+from llmgate.daemon.ids import random_base62
+from llmgate.daemon.store import checks, users
+from llmgate.daemon.store.database import Database
+from llmgate.daemon.store.users import User
+from llmgate.errors import AuthenticationFailed
+
+
+class FirstAdmin:
+    """Holds the setup token of this run of the daemon, in memory only."""
+
+    def __init__(self, database: Database, hasher: PasswordHasher) -> None:
+        self._database = database
+        self._hasher = hasher
+        self._token: str | None = None
+
+    async def prepare(self) -> str | None:
+        """Make the token, to be printed on the terminal; None when there is, or ever was, an administrator."""
+        async with self._database.read() as tx:
+            exists = await users.any_admin(tx)
+        self._token = None if exists else seal(f"llms_{random_base62(32)}")
+        return self._token
+
+    async def redeem(self, token: str, name: str, password: str) -> User:
+        """Make the first administrator, once.
+
+        Raises AuthenticationFailed when the token is not the one, or there is none; Conflict when somebody else was
+        first; InvalidRequest for an unusable name or password, which leaves the token usable.
+        """
+        expected = self._token
+        if expected is None or not hmac.compare_digest(token.strip().encode("utf-8", "replace"), expected.encode()):
+            raise AuthenticationFailed(
+                "The setup token is not valid.", hint="It is printed on the daemon's terminal while no admin exists."
+            )
+        checks.user_name(name)
+        hashed = await self._hasher.hash(password)
+        async with self._database.begin() as tx:
+            user = await users.create_first_admin(tx, name=name, password_hash=hashed)
+        self._token = None
+        return user

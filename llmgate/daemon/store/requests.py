@@ -1,0 +1,86 @@
+"""The log of single requests: who asked for what, how it ended, how long it took. Never what was said."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from datetime import datetime
+
+from sqlalchemy import BigInteger, Boolean, Column, Double, Index, Integer, Table, select, tuple_
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from llmgate.daemon.events import RequestFinished
+from llmgate.daemon.queue.ticket import Outcome
+from llmgate.daemon.store import sql
+from llmgate.daemon.store.types import Text, UtcDateTime, columns_of, metadata, word
+
+requests = Table(
+    "requests",
+    metadata,
+    Column("request_id", Text(100), primary_key=True),
+    Column("finished_at", UtcDateTime, nullable=False),
+    Column("principal_kind", Text(20), nullable=False),
+    Column("principal_id", Text(100), nullable=False),
+    Column("principal_name", Text(200), nullable=False),
+    Column("user_id", Text(26)),
+    Column("protocol", Text(20), nullable=False),
+    Column("route", Text(200), nullable=False),
+    Column("model", Text(200), nullable=False),
+    Column("pool", Text(40)),
+    Column("upstream", Text(40)),
+    Column("submitted_level", Integer, nullable=False),
+    Column("stream", Boolean, nullable=False),
+    Column("outcome", word(Outcome), nullable=False),
+    Column("status", Integer, nullable=False),
+    Column("error_code", Text(100)),
+    Column("wait", Double, nullable=False),
+    Column("first_byte", Double),
+    Column("duration", Double, nullable=False),
+    Column("input_tokens", BigInteger),
+    Column("output_tokens", BigInteger),
+    Index(None, "finished_at", "request_id"),
+    Index(None, "principal_kind", "principal_id", "finished_at"),
+)
+
+_COLUMNS = columns_of(requests, RequestFinished)
+
+
+async def insert_many(tx: AsyncConnection, finished: Sequence[RequestFinished]) -> list[RequestFinished]:
+    """Log requests. Returns those that were new, so that a batch may be written again after an unclear failure."""
+    if not finished:
+        return []
+    statement = sql.insert(tx, requests).on_conflict_do_nothing().returning(requests.c.request_id)
+    rows = await tx.execute(statement, [asdict(event) for event in finished])
+    written = set(rows.scalars())
+    unique = {event.request_id: event for event in finished}
+    return [event for request_id, event in unique.items() if request_id in written]
+
+
+async def page(
+    tx: AsyncConnection,
+    *,
+    after: str | None = None,
+    limit: int = 100,
+    owner: str | None = None,
+    model: str | None = None,
+    outcome: Outcome | None = None,
+) -> list[RequestFinished]:
+    """Requests, newest first, behind the one with the id ``after``. ``owner`` is a principal's, as in ``key:1a2b``."""
+    statement = select(*_COLUMNS).order_by(requests.c.finished_at.desc(), requests.c.request_id.desc()).limit(limit)
+    if after is not None:
+        finished_at = await sql.cursor_value(tx, requests.c.request_id, requests.c.finished_at, after)
+        place = tuple_(requests.c.finished_at, requests.c.request_id)
+        statement = statement.where(place < tuple_(finished_at, after))
+    if owner is not None:
+        kind, _, principal_id = owner.partition(":")
+        statement = statement.where(requests.c.principal_kind == kind, requests.c.principal_id == principal_id)
+    if model is not None:
+        statement = statement.where(requests.c.model == model)
+    if outcome is not None:
+        statement = statement.where(requests.c.outcome == outcome)
+    return [RequestFinished(*row) for row in await tx.execute(statement)]
+
+
+async def delete_before(tx: AsyncConnection, when: datetime) -> int:
+    """Forget the requests that ended before then; returns how many."""
+    return (await tx.execute(requests.delete().where(requests.c.finished_at < when))).rowcount

@@ -1,0 +1,117 @@
+"""Sessions of logged-in users: one row each, checked on every use, so that revoking is immediate."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from sqlalchemy import Column, ForeignKey, Index, Table, or_, select
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from llmgate.daemon.store.types import Text, UtcDateTime, columns_of, metadata, utc_now
+from llmgate.errors import NotFound
+
+sessions = Table(
+    "sessions",
+    metadata,
+    Column("id", Text(26), primary_key=True),
+    Column("user_id", Text(26), ForeignKey("users.id", ondelete="CASCADE"), nullable=False),
+    Column("created_at", UtcDateTime, nullable=False),
+    Column("last_used_at", UtcDateTime, nullable=False),
+    Column("expires_at", UtcDateTime, nullable=False),
+    Column("revoked_at", UtcDateTime),
+    Column("refresh_hash", Text(64), nullable=False, unique=True),
+    Column("previous_hash", Text(64)),
+    Column("rotated_at", UtcDateTime),
+    Column("client", Text(200), nullable=False),
+    Column("address", Text(64), nullable=False),
+    Index(None, "user_id"),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Session:
+    """A login. ``refresh_hash`` is the digest of the refresh token that is valid now, ``previous_hash`` of the
+    one before; ``client`` is what the browser or program called itself.
+    """
+
+    id: str
+    user_id: str
+    created_at: datetime
+    last_used_at: datetime
+    expires_at: datetime
+    revoked_at: datetime | None
+    refresh_hash: str = field(repr=False)
+    previous_hash: str | None = field(repr=False)
+    rotated_at: datetime | None
+    client: str
+    address: str
+
+    def is_live(self, now: datetime) -> bool:
+        return self.revoked_at is None and now < self.expires_at
+
+
+_COLUMNS = columns_of(sessions, Session)
+
+
+async def create(
+    tx: AsyncConnection,
+    *,
+    session_id: str,
+    user_id: str,
+    refresh_hash: str,
+    now: datetime,
+    expires_at: datetime,
+    client: str,
+    address: str,
+) -> Session:
+    session = Session(session_id, user_id, now, now, expires_at, None, refresh_hash, None, None, client, address)
+    await tx.execute(sessions.insert().values({column.name: getattr(session, column.name) for column in _COLUMNS}))
+    return session
+
+
+async def get(tx: AsyncConnection, session_id: str) -> Session:
+    row = (await tx.execute(select(*_COLUMNS).where(sessions.c.id == session_id))).first()
+    if row is None:
+        raise NotFound("There is no such session.")
+    return Session(*row)
+
+
+async def of_user(tx: AsyncConnection, user_id: str) -> list[Session]:
+    """The live sessions of a user, newest first."""
+    live = (sessions.c.user_id == user_id, sessions.c.revoked_at.is_(None), sessions.c.expires_at > utc_now())
+    statement = select(*_COLUMNS).where(*live).order_by(sessions.c.id.desc())
+    return [Session(*row) for row in await tx.execute(statement)]
+
+
+async def rotate(tx: AsyncConnection, session_id: str, *, old_hash: str, new_hash: str, now: datetime) -> bool:
+    """Replace the refresh token. False when ``old_hash`` is not the valid one (any more), or the session ended."""
+    statement = (
+        sessions.update()
+        .where(
+            sessions.c.id == session_id,
+            sessions.c.refresh_hash == old_hash,
+            sessions.c.revoked_at.is_(None),
+            sessions.c.expires_at > now,
+        )
+        .values(refresh_hash=new_hash, previous_hash=old_hash, rotated_at=now, last_used_at=now)
+    )
+    return bool((await tx.execute(statement)).rowcount)
+
+
+async def revoke(tx: AsyncConnection, session_id: str) -> None:
+    """End a session. Ending it again, or one that never was, changes nothing."""
+    live = (sessions.c.id == session_id, sessions.c.revoked_at.is_(None))
+    await tx.execute(sessions.update().where(*live).values(revoked_at=utc_now()))
+
+
+async def revoke_user(tx: AsyncConnection, user_id: str) -> int:
+    """End every session of a user; returns how many."""
+    live = (sessions.c.user_id == user_id, sessions.c.revoked_at.is_(None))
+    return (await tx.execute(sessions.update().where(*live).values(revoked_at=utc_now()))).rowcount
+
+
+async def delete_ended(tx: AsyncConnection, before: datetime) -> int:
+    """Forget the sessions that expired or were revoked before then; returns how many."""
+    ended = or_(sessions.c.expires_at < before, sessions.c.revoked_at < before)
+    return (await tx.execute(sessions.delete().where(ended))).rowcount

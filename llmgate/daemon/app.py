@@ -1,0 +1,125 @@
+"""The ASGI application: which path leads where. What is not listed here does not exist."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import JSONResponse, PlainTextResponse, Response
+from starlette.routing import BaseRoute, Mount, Route
+from starlette.types import Receive, Scope, Send
+
+from llmgate.daemon.admin import create_admin
+from llmgate.daemon.auth.principals import Role
+from llmgate.daemon.catalogue import Answer, Catalogue, ReadRoute
+from llmgate.daemon.exchange import Exchange
+from llmgate.daemon.gate import create_gate
+from llmgate.daemon.protocols import ENDPOINTS, protocol_of
+from llmgate.daemon.services import Services
+from llmgate.errors import LLMGateError, PermissionDenied, RouteNotFound
+
+READ = ("GET", "HEAD")
+
+
+class Application:
+    """Everything that the daemon serves.
+
+    Inference goes straight to the gateway, by its exact path: Starlette would wrap every chunk of every
+    answer twice. All other routes are Starlette's.
+    """
+
+    def __init__(self, services: Services) -> None:
+        self._gateway = services.gateway
+        self._others = _other_routes(services)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        endpoint = ENDPOINTS.get(scope["path"]) if scope["type"] == "http" else None
+        if endpoint is not None:
+            await self._gateway.serve(endpoint, scope, receive, send)
+        else:
+            await self._others(scope, receive, send)
+
+
+def _other_routes(services: Services) -> Starlette:
+    routes = _read_routes(services)
+    routes += [
+        Route("/", _root),
+        Route("/health/live", _live),
+        Route("/health/ready", _readiness(services)),
+        Route("/metrics", _metrics(services)),
+        Mount("/gate", create_gate(services)),
+        Mount("/admin/v1", create_admin(services)),
+    ]
+    app = Starlette(routes=routes)
+    app.router.redirect_slashes = False
+    app.router.default = nothing_here
+    return app
+
+
+def _read_routes(services: Services) -> list[BaseRoute]:
+    catalogue = Catalogue(services.upstreams)
+
+    def route(path: str, answer: Answer, methods: tuple[str, ...] = READ) -> Route:
+        protocol = protocol_of(path)
+        return Route(path, ReadRoute(protocol, methods, answer, services.authenticator, services.client_address))
+
+    return [
+        route("/api/tags", catalogue.tags),
+        route("/api/ps", catalogue.ps),
+        route("/api/version", catalogue.version),
+        route("/api/show", catalogue.show, ("POST",)),
+        route("/v1/models", catalogue.models),
+        route("/v1/models/{model:path}", catalogue.model),
+    ]
+
+
+async def nothing_here(scope: Scope, receive: Receive, send: Send) -> None:
+    """404 for every path that is not listed, in the dialect of its beginning."""
+    if scope["type"] == "websocket":
+        await send({"type": "websocket.close", "code": 1000, "reason": ""})
+        return
+    path = scope["path"]
+    failure = RouteNotFound(f"There is nothing at {path[:80]!r}.", hint="See docs/api.md for what there is.")
+    exchange = Exchange(scope, receive, send, "")
+    exchange.headers.clear()
+    if path.startswith(("/api/", "/v1/")):
+        await exchange.fail(protocol_of(path), failure)
+    else:
+        body = json.dumps(failure.problem()).encode()
+        await exchange.answer(failure.status, body, b"application/problem+json")
+
+
+async def _root(request: Request) -> Response:
+    # Stock Ollama clients ask this to see whether there is a server.
+    return PlainTextResponse("llmgate is running")
+
+
+async def _live(request: Request) -> Response:
+    return JSONResponse({"status": "live"})
+
+
+def _readiness(services: Services) -> Any:
+    async def ready(request: Request) -> Response:
+        reasons = await services.not_ready()
+        status = "ready" if not reasons else "not ready"
+        return JSONResponse({"status": status, "reasons": reasons}, 503 if reasons else 200)
+
+    return ready
+
+
+def _metrics(services: Services) -> Any:
+    async def metrics(request: Request) -> Response:
+        """For administrators and whitelisted addresses only: load and habits are nobody else's business."""
+        try:
+            principal = await services.authenticator.authenticate(
+                request.headers.raw, address=services.client_address(request.scope), method=request.method
+            )
+            if principal.role is not Role.ADMIN and principal.kind != "address":
+                raise PermissionDenied("Metrics are for administrators and whitelisted addresses.")
+        except LLMGateError as failure:
+            return JSONResponse(failure.problem(), failure.status, media_type="application/problem+json")
+        return Response(services.metrics.render(), media_type=services.metrics.content_type)
+
+    return metrics

@@ -1,0 +1,258 @@
+"""One client's request and the answer to it: the client's side of the gateway.
+
+An ``Exchange`` reads the body within its bounds, notices when the client hangs up, keeps a waiting
+stream open in the client's own dialect, and makes sure that the client gets exactly one of: an
+answer, an error status, or a terminal error event.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterator, MutableMapping
+from contextlib import contextmanager
+from typing import Any
+
+from llmgate.daemon.clock import monotonic
+from llmgate.daemon.protocols.base import Call, Protocol
+from llmgate.errors import BodyTooLarge, InvalidRequest, LLMGateError
+
+Scope = MutableMapping[str, Any]
+Message = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+
+BODY_SECONDS = 60.0
+"""Longest wait for a whole request body."""
+STALL_SECONDS = 30.0
+"""A client that takes nothing for so long, or at most twice that, is treated as gone: it holds a slot."""
+DISCARD_BYTES = 128 * 1024 * 1024
+"""Of a body that is too large, so much is read and dropped, so that the client reads our answer
+instead of failing while it still sends."""
+
+
+def header(scope: Scope, name: bytes) -> str | None:
+    """The last value of a request header, whose name is given in lower case."""
+    found: bytes | None = None
+    for key, value in scope["headers"]:
+        if key == name:
+            found = value
+    return found.decode("latin-1") if found is not None else None
+
+
+class ClientGone(Exception):
+    """The client hung up, or stopped reading."""
+
+
+class Exchange:
+    """See the module. One task serves it; ``interrupt`` ends that task's work from outside."""
+
+    __slots__ = (
+        "_interruption",
+        "_keepalive",
+        "_receive",
+        "_send",
+        "_stall",
+        "_task",
+        "_writing",
+        "_written",
+        "answer_begun",
+        "chunks",
+        "finished",
+        "first_byte_at",
+        "headers",
+        "opened",
+        "request_id",
+        "scope",
+        "started_at",
+        "status",
+    )
+
+    def __init__(self, scope: Scope, receive: Receive, send: Send, request_id: str) -> None:
+        self.scope = scope
+        self.request_id = request_id
+        self.started_at = monotonic()
+        self.headers: list[tuple[bytes, bytes]] = [(b"x-request-id", request_id.encode("ascii"))]
+        """Headers that every answer carries."""
+        self.status = 0
+        self.opened = False
+        """The response has begun, perhaps with nothing but keep-alives so far."""
+        self.answer_begun = False
+        """A byte of the upstream's answer has been sent."""
+        self.finished = False
+        self.chunks = 0
+        """Pieces of the answer that were sent."""
+        self.first_byte_at: float | None = None
+        self._receive = receive
+        self._send = send
+        self._task: asyncio.Task[Any] | None = None
+        self._interruption: Exception | None = None
+        self._keepalive: asyncio.TimerHandle | asyncio.Task[None] | None = None
+        self._writing = 0
+        self._written = 0
+        self._stall: asyncio.TimerHandle | None = None
+
+    # -- reading -----------------------------------------------------------------------------
+
+    async def read_body(self, limit: int) -> bytes:
+        """The whole body. Raises BodyTooLarge, InvalidRequest (too slow) or ClientGone."""
+        announced = header(self.scope, b"content-length")
+        too_large = announced is not None and announced.isdigit() and int(announced) > limit
+        parts: list[bytes] = []
+        size = 0
+        try:
+            async with asyncio.timeout(BODY_SECONDS):
+                more = True
+                while more:
+                    message = await self._receive()
+                    if message["type"] == "http.disconnect":
+                        raise ClientGone
+                    part = message.get("body", b"")
+                    more = message.get("more_body", False)
+                    size += len(part)
+                    too_large = too_large or size > limit
+                    if not too_large:
+                        parts.append(part)
+                    elif size > DISCARD_BYTES:
+                        break
+        except TimeoutError:
+            raise InvalidRequest(f"The request body did not arrive within {BODY_SECONDS:.0f} seconds.") from None
+        if too_large:
+            self.headers.append((b"connection", b"close"))
+            raise BodyTooLarge(
+                f"The request body is larger than {limit / 1048576:.0f} MiB.",
+                hint="Send less, or ask the administrator to raise server.max_body_bytes.",
+            )
+        return parts[0] if len(parts) == 1 else b"".join(parts)
+
+    # -- being interrupted -------------------------------------------------------------------
+
+    @contextmanager
+    def interruptible(self) -> Iterator[None]:
+        """Within this block the client's hang-up and ``interrupt`` end the work at its next await,
+        as the exception that was given."""
+        self._task = asyncio.current_task()
+        watcher = asyncio.create_task(self._watch())
+        try:
+            yield
+        except asyncio.CancelledError:
+            if self._interruption is None or self._task is None:
+                raise
+            self._task.uncancel()
+            raise self._interruption from None
+        finally:
+            self._task = None
+            watcher.cancel()
+            self._stop_timers()
+
+    def interrupt(self, reason: Exception) -> None:
+        """End the work with ``reason``. Only the first call counts; harmless when it is over."""
+        if self._task is not None and self._interruption is None and not self.finished:
+            self._interruption = reason
+            self._task.cancel()
+
+    async def _watch(self) -> None:
+        while (await self._receive())["type"] != "http.disconnect":
+            pass
+        self.interrupt(ClientGone())
+
+    def _stop_timers(self) -> None:
+        if self._keepalive is not None:
+            self._keepalive.cancel()
+            self._keepalive = None
+        if self._stall is not None:
+            self._stall.cancel()
+            self._stall = None
+
+    # -- waiting -----------------------------------------------------------------------------
+
+    def keep_alive(self, protocol: Protocol, call: Call, after: float) -> None:
+        """From ``after`` seconds on, and every so often again, send what keeps the stream open, until
+        the answer begins."""
+        loop = asyncio.get_running_loop()
+
+        def begin() -> None:
+            self._keepalive = loop.create_task(self._send_keepalives(protocol, call, after))
+
+        # A timer costs a tenth of a task, and nearly every answer begins before it fires.
+        self._keepalive = loop.call_later(after, begin)
+
+    async def _send_keepalives(self, protocol: Protocol, call: Call, interval: float) -> None:
+        while True:
+            if not self.opened:
+                await self._open_stream(protocol)
+            await self._write(protocol.keepalive(call))
+            await asyncio.sleep(interval)
+
+    # -- answering ---------------------------------------------------------------------------
+
+    async def write_chunk(self, protocol: Protocol, data: bytes) -> None:
+        """Send a piece of a streamed answer; the first one opens the response."""
+        if not self.answer_begun:
+            await self._begin_answer(protocol)
+        self.chunks += 1
+        await self._write(data)
+
+    async def end_stream(self) -> None:
+        """The answer is complete."""
+        self.finished = True
+        await self._send({"type": "http.response.body", "body": b"", "more_body": False})
+
+    async def _begin_answer(self, protocol: Protocol) -> None:
+        if self._keepalive is not None:
+            self._keepalive.cancel()
+            self._keepalive = None
+        self.answer_begun = True
+        self.first_byte_at = monotonic()
+        if not self.opened:
+            await self._open_stream(protocol)
+
+    async def answer(self, status: int, body: bytes, content_type: bytes = b"application/json") -> None:
+        """Send a whole answer."""
+        self.opened = self.finished = True
+        self.status = status
+        headers = [*self.headers, (b"content-type", content_type), (b"content-length", str(len(body)).encode())]
+        await self._send({"type": "http.response.start", "status": status, "headers": headers})
+        await self._send({"type": "http.response.body", "body": body, "more_body": False})
+
+    async def fail(self, protocol: Protocol, error: LLMGateError, body: bytes | None = None) -> None:
+        """Tell the client what went wrong: as a status while nothing was sent, else as the terminal
+        event of its dialect. ``body`` is an error body that the upstream wrote in that dialect."""
+        self._stop_timers()
+        if self.finished:
+            return
+        if self.opened:
+            await self._write(protocol.error_event(error, self.request_id))
+            await self.end_stream()
+            return
+        if error.retry_after is not None:
+            self.headers.append((b"retry-after", str(max(1, round(error.retry_after))).encode()))
+        if error.status == 401:
+            self.headers.append((b"www-authenticate", b'Bearer realm="llmgate"'))
+        await self.answer(error.status, body or protocol.error_body(error, self.request_id))
+
+    async def _open_stream(self, protocol: Protocol) -> None:
+        self.opened = True
+        self.status = 200
+        headers = [
+            *self.headers,
+            (b"content-type", protocol.stream_type.encode("ascii")),
+            (b"cache-control", b"no-cache, no-transform"),
+            (b"x-accel-buffering", b"no"),
+        ]
+        await self._send({"type": "http.response.start", "status": 200, "headers": headers})
+
+    async def _write(self, data: bytes) -> None:
+        if self._stall is None:
+            self._watch_for_stall(-1)
+        self._writing += 1
+        await self._send({"type": "http.response.body", "body": data, "more_body": True})
+        self._written += 1
+
+    def _watch_for_stall(self, seen: int) -> None:
+        """One timer per stream, instead of one per chunk: a write that is still the same one when it
+        fires again has waited for the client all that time."""
+        if self._writing > self._written == seen:
+            self.interrupt(ClientGone())
+        else:
+            loop = asyncio.get_running_loop()
+            self._stall = loop.call_later(STALL_SECONDS, self._watch_for_stall, self._written)

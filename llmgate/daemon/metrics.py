@@ -1,0 +1,84 @@
+"""What Prometheus scrapes. Labels come from a closed set only: no names that a client can invent."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
+from prometheus_client.core import GaugeMetricFamily, Metric
+
+from llmgate.daemon.events import Event, RequestFinished, RequestRefused, TicketPromoted
+from llmgate.daemon.queue.interface import QueueManagerInterface
+from llmgate.daemon.queue.ticket import LEVELS
+
+_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 600)
+_CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+
+
+class Metrics:
+    """Counts events, and reads the queue's gauges when it is scraped."""
+
+    content_type = _CONTENT_TYPE
+
+    def __init__(self, queue: QueueManagerInterface) -> None:
+        self._registry = CollectorRegistry()
+        self._finished = Counter(
+            "llmgate_requests", "Requests by outcome.", ("protocol", "level", "outcome"), registry=self._registry
+        )
+        self._refused = Counter(
+            "llmgate_refused_requests", "Requests refused before they waited.", ("code",), registry=self._registry
+        )
+        self._tokens = Counter("llmgate_tokens", "Tokens that models reported.", ("kind",), registry=self._registry)
+        self._promotions = Counter("llmgate_promotions", "Tickets that aged.", ("to",), registry=self._registry)
+        self._wait = self._histogram("llmgate_wait_seconds", "Wait for a turn, by submitted level.")
+        self._first_byte = self._histogram("llmgate_first_byte_seconds", "Arrival to first byte of the answer.")
+        self._duration = self._histogram("llmgate_duration_seconds", "Arrival to end.")
+        self._registry.register(_QueueGauges(queue))
+
+    def _histogram(self, name: str, text: str) -> dict[int, Histogram]:
+        histogram = Histogram(name, text, ("level",), buckets=_SECONDS, registry=self._registry)
+        return {level: histogram.labels(str(level)) for level in LEVELS}
+
+    def __call__(self, event: Event) -> None:
+        if isinstance(event, RequestFinished):
+            self._finish(event)
+        elif isinstance(event, RequestRefused):
+            self._refused.labels(event.error_code).inc()
+        elif isinstance(event, TicketPromoted):
+            self._promotions.labels(str(event.to) if event.to else "aged").inc()
+
+    def _finish(self, event: RequestFinished) -> None:
+        level = event.submitted_level
+        self._finished.labels(event.protocol, str(level), event.outcome).inc()
+        self._wait[level].observe(event.wait)
+        self._duration[level].observe(event.duration)
+        if event.first_byte is not None:
+            self._first_byte[level].observe(event.first_byte)
+        if event.input_tokens:
+            self._tokens.labels("input").inc(event.input_tokens)
+        if event.output_tokens:
+            self._tokens.labels("output").inc(event.output_tokens)
+
+    def render(self) -> bytes:
+        """The text that a scrape gets."""
+        return generate_latest(self._registry)
+
+
+class _QueueGauges:
+    """The state of the pools at the moment of the scrape."""
+
+    def __init__(self, queue: QueueManagerInterface) -> None:
+        self._queue = queue
+
+    def collect(self) -> Iterable[Metric]:
+        waiting = GaugeMetricFamily("llmgate_waiting", "Waiting requests.", labels=("pool", "level"))
+        running = GaugeMetricFamily("llmgate_running", "Running requests.", labels=("pool", "upstream"))
+        slots = GaugeMetricFamily("llmgate_slots", "Slots.", labels=("pool", "upstream"))
+        for pool in self._queue.stats():
+            for level, depth in pool.waiting_by_level.items():
+                waiting.add_metric((pool.pool, str(level)), depth)
+            waiting.add_metric((pool.pool, "aged"), pool.aged_waiting)
+            for upstream, (busy, size) in pool.upstreams.items():
+                running.add_metric((pool.pool, upstream), busy)
+                slots.add_metric((pool.pool, upstream), size)
+        return (waiting, running, slots)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import secrets
 from typing import Any
 
 from starlette.applications import Starlette
@@ -82,8 +83,7 @@ async def nothing_here(scope: Scope, receive: Receive, send: Send) -> None:
         return
     path = scope["path"]
     failure = RouteNotFound(f"There is nothing at {path[:80]!r}.", hint="See docs/api.md for what there is.")
-    exchange = Exchange(scope, receive, send, "")
-    exchange.headers.clear()
+    exchange = Exchange(scope, receive, send, secrets.token_hex(8))
     if path.startswith(("/api/", "/v1/")):
         await exchange.fail(protocol_of(path), failure)
     else:

@@ -8,7 +8,7 @@ answer, an error status, or a terminal error event.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterator, MutableMapping
+from collections.abc import Awaitable, Callable, Iterator, MutableMapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -20,6 +20,7 @@ Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
+Header = tuple[bytes, bytes]
 
 BODY_SECONDS = 60.0
 """Longest wait for a whole request body."""
@@ -59,20 +60,23 @@ class Exchange:
         "chunks",
         "finished",
         "first_byte_at",
-        "headers",
+        "level",
         "opened",
         "request_id",
         "scope",
         "started_at",
         "status",
+        "waited",
     )
 
     def __init__(self, scope: Scope, receive: Receive, send: Send, request_id: str) -> None:
         self.scope = scope
         self.request_id = request_id
         self.started_at = monotonic()
-        self.headers: list[tuple[bytes, bytes]] = [(b"x-request-id", request_id.encode("ascii"))]
-        """Headers that every answer carries."""
+        self.level: int | None = None
+        """The level it was submitted at, echoed to the client."""
+        self.waited: float | None = None
+        """Seconds in line until the last grant, told to the client."""
         self.status = 0
         self.opened = False
         """The response has begun, perhaps with nothing but keep-alives so far."""
@@ -117,7 +121,6 @@ class Exchange:
         except TimeoutError:
             raise InvalidRequest(f"The request body did not arrive within {BODY_SECONDS:.0f} seconds.") from None
         if too_large:
-            self.headers.append((b"connection", b"close"))
             raise BodyTooLarge(
                 f"The request body is larger than {limit / 1048576:.0f} MiB.",
                 hint="Send less, or ask the administrator to raise server.max_body_bytes.",
@@ -206,12 +209,14 @@ class Exchange:
         if not self.opened:
             await self._open_stream(protocol)
 
-    async def answer(self, status: int, body: bytes, content_type: bytes = b"application/json") -> None:
+    async def answer(
+        self, status: int, body: bytes, content_type: bytes = b"application/json", headers: Sequence[Header] = ()
+    ) -> None:
         """Send a whole answer."""
         self.opened = self.finished = True
         self.status = status
-        headers = [*self.headers, (b"content-type", content_type), (b"content-length", str(len(body)).encode())]
-        await self._send({"type": "http.response.start", "status": status, "headers": headers})
+        extra = [(b"content-type", content_type), (b"content-length", str(len(body)).encode()), *headers]
+        await self._send({"type": "http.response.start", "status": status, "headers": self._headers(extra)})
         await self._send({"type": "http.response.body", "body": body, "more_body": False})
 
     async def fail(self, protocol: Protocol, error: LLMGateError, body: bytes | None = None) -> None:
@@ -224,22 +229,32 @@ class Exchange:
             await self._write(protocol.error_event(error, self.request_id))
             await self.end_stream()
             return
+        headers: list[Header] = []
         if error.retry_after is not None:
-            self.headers.append((b"retry-after", str(max(1, round(error.retry_after))).encode()))
+            headers.append((b"retry-after", str(max(1, round(error.retry_after))).encode()))
         if error.status == 401:
-            self.headers.append((b"www-authenticate", b'Bearer realm="llmgate"'))
-        await self.answer(error.status, body or protocol.error_body(error, self.request_id))
+            headers.append((b"www-authenticate", b'Bearer realm="llmgate"'))
+        if error.status == 413:
+            headers.append((b"connection", b"close"))
+        await self.answer(error.status, body or protocol.error_body(error, self.request_id), headers=headers)
 
     async def _open_stream(self, protocol: Protocol) -> None:
         self.opened = True
         self.status = 200
-        headers = [
-            *self.headers,
+        extra = [
             (b"content-type", protocol.stream_type.encode("ascii")),
             (b"cache-control", b"no-cache, no-transform"),
             (b"x-accel-buffering", b"no"),
         ]
-        await self._send({"type": "http.response.start", "status": 200, "headers": headers})
+        await self._send({"type": "http.response.start", "status": 200, "headers": self._headers(extra)})
+
+    def _headers(self, extra: list[Header]) -> list[Header]:
+        headers = [(b"x-request-id", self.request_id.encode("ascii")), *extra]
+        if self.level is not None:
+            headers.append((b"x-llmgate-level", str(self.level).encode()))
+        if self.waited is not None:
+            headers.append((b"x-llmgate-wait-ms", str(round(1000 * self.waited)).encode()))
+        return headers
 
     async def _write(self, data: bytes) -> None:
         if self._stall is None:

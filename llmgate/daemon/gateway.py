@@ -87,6 +87,9 @@ class Gateway:
         except LLMGateError as failure:
             journey.failed(failure)
             await exchange.fail(endpoint.protocol, failure, getattr(failure, "body", None))
+        except asyncio.CancelledError:
+            journey.failed(Draining("The gateway was stopped."))
+            raise
         except Exception:  # a defect of ours must still answer the client, free the slot and be seen
             self._log.exception("request_broke", request_id=exchange.request_id)
             defect = LLMGateError("The gateway failed.", hint="Its log names this request by its id.")
@@ -136,7 +139,7 @@ class Gateway:
             if wish not in {"1", "2", "3", "4", "5"}:
                 raise InvalidRequest("X-LLMGate-Priority must be a number from 1 (first) to 5 (last).")
             level = max(level, int(wish))
-        exchange.headers.append((b"x-llmgate-level", str(level).encode()))
+        exchange.level = level
         return level
 
     def _authorise(self, principal: Principal, call: Call) -> str:
@@ -194,8 +197,7 @@ class Gateway:
         except BaseException:
             place.leave()
             raise
-        waited = max(0.0, grant.granted_at - ticket.submitted_at)
-        exchange.headers.append((b"x-llmgate-wait-ms", str(round(1000 * waited)).encode()))
+        exchange.waited = max(0.0, grant.granted_at - ticket.submitted_at)
         return grant
 
     # -- shutting down -----------------------------------------------------------------------

@@ -207,6 +207,4 @@ def log_event(event: Event) -> None:
         )
     elif isinstance(event, UpstreamChanged):
         say = _requests_log.info if event.usable else _requests_log.warning
-        say(
-            "upstream_changed", upstream=event.upstream, before=event.before, after=event.after, reason=event.reason
-        )
+        say("upstream_changed", upstream=event.upstream, before=event.before, after=event.after, reason=event.reason)

@@ -1,0 +1,132 @@
+"""What our own APIs have in common: one application factory, one shape of errors, bounded bodies."""
+
+from __future__ import annotations
+
+import math
+import secrets
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import structlog
+from fastapi import APIRouter, Depends, FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.params import Depends as Dependency
+from fastapi.responses import JSONResponse
+from starlette.datastructures import MutableHeaders
+from starlette.exceptions import HTTPException
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from llmgate import __version__
+from llmgate.daemon.admin.dependencies import Services, known_parameters
+from llmgate.errors import BodyTooLarge, InvalidRequest, LLMGateError, MethodNotAllowed, RouteNotFound
+from llmgate.validation import explain, faults_of
+
+BODY_BYTES = 256 * 1024
+"""Largest body: a key with two hundred long model names fits easily."""
+
+_BY_STATUS: dict[int, type[LLMGateError]] = {404: RouteNotFound, 405: MethodNotAllowed, 413: BodyTooLarge}
+
+
+def create_api(
+    services: Services, title: str, routers: Iterable[APIRouter], dependencies: Sequence[Dependency] = ()
+) -> FastAPI:
+    """An application of these routers. ``dependencies`` hold for every route of it."""
+    app = FastAPI(
+        title=title,
+        version=__version__,
+        openapi_url=None,
+        redirect_slashes=False,
+        dependencies=[*dependencies, Depends(known_parameters)],
+        exception_handlers={
+            LLMGateError: _on_error,
+            RequestValidationError: _on_invalid,
+            HTTPException: _on_http,
+        },
+    )
+    app.state.services = services
+    app.add_middleware(_Edge)
+    for router in routers:
+        app.include_router(router)
+    return app
+
+
+class _Edge:
+    """Around every request: gives it an id, bounds its body, keeps the answer, which may hold a secret, out of
+    every cache, and answers for our own defects."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        request_id = secrets.token_hex(8)
+        scope.setdefault("state", {})["request_id"] = request_id
+        begun = False
+
+        async def traced(message: Message) -> None:
+            nonlocal begun
+            if message["type"] == "http.response.start":
+                begun = True
+                headers = MutableHeaders(scope=message)
+                headers["x-request-id"] = request_id
+                headers["cache-control"] = "no-store"
+            await send(message)
+
+        try:
+            await self._app(scope, _bounded(receive), traced)
+        except Exception:  # a defect of ours must still be answered, and be seen
+            structlog.get_logger("llmgate.admin").exception("request_broke", request_id=request_id, path=scope["path"])
+            if not begun:
+                failure = LLMGateError("The gateway failed.", hint="Its log names this request by its id.")
+                await _problem(Request(scope), failure)(scope, receive, traced)
+
+
+def _bounded(receive: Receive) -> Receive:
+    received = 0
+
+    async def bounded() -> Message:
+        nonlocal received
+        message = await receive()
+        received += len(message.get("body", b""))
+        if received > BODY_BYTES:
+            raise HTTPException(413)  # the one exception that FastAPI lets through while it reads a body
+        return message
+
+    return bounded
+
+
+async def _on_error(request: Request, error: Exception) -> JSONResponse:
+    return _problem(request, error if isinstance(error, LLMGateError) else LLMGateError())
+
+
+async def _on_invalid(request: Request, error: Exception) -> JSONResponse:
+    """Say which fields are wrong, and never what was in them: it may be a password."""
+    faults = faults_of(error.errors() if isinstance(error, RequestValidationError) else [])
+    return _problem(request, InvalidRequest(explain(faults)), errors=faults)
+
+
+async def _on_http(request: Request, error: Exception) -> JSONResponse:
+    """What FastAPI itself refuses: no such path, no such method, a body that is too large."""
+    status = error.status_code if isinstance(error, HTTPException) else 500
+    kind = _BY_STATUS.get(status, InvalidRequest if status < 500 else LLMGateError)
+    message = f"The request body is larger than {BODY_BYTES // 1024} KiB." if kind is BodyTooLarge else None
+    answer = _problem(request, kind(message))
+    answer.headers.update(getattr(error, "headers", None) or {})
+    return answer
+
+
+def _problem(request: Request, error: LLMGateError, **more: Any) -> JSONResponse:
+    headers = {}
+    if error.retry_after is not None or error.status == 503:
+        headers["retry-after"] = str(max(1, math.ceil(error.retry_after or 0)))
+    if error.status == 401:
+        headers["www-authenticate"] = "Bearer"
+    document = {**error.problem(_request_id(request)), **more}
+    return JSONResponse(document, error.status, headers, media_type="application/problem+json")
+
+
+def _request_id(request: Request) -> str | None:
+    found: str | None = request.scope.get("state", {}).get("request_id")
+    return found

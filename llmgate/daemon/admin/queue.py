@@ -1,0 +1,87 @@
+"""The waiting lines: who waits, who runs, and the pools."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import Annotated
+
+from fastapi import APIRouter, Query
+
+from llmgate import schemas
+from llmgate.daemon.admin.dependencies import Daemon, Services
+from llmgate.errors import NotFound
+
+router = APIRouter(prefix="/queue", tags=["queue"])
+
+
+@router.get("/stats")
+async def stats(daemon: Daemon) -> schemas.Page[schemas.PoolStats]:
+    """Every pool at this moment."""
+    return schemas.Page(data=[schemas.PoolStats.model_validate(pool) for pool in daemon.queue.stats()])
+
+
+@router.get("/waiting")
+async def waiting(
+    daemon: Daemon, limit: Annotated[int, Query(ge=1, le=100_000)] = 500
+) -> schemas.Page[schemas.Waiting]:
+    """Who waits, in the order of service: the first ``limit`` of them, since no cursor could stand still here."""
+    places = daemon.queue.waiting(limit=limit)
+    return schemas.Page(data=[schemas.Waiting.model_validate(place) for place in places])
+
+
+@router.get("/running")
+async def running(daemon: Daemon) -> schemas.Page[schemas.Running]:
+    """Who holds a slot."""
+    return schemas.Page(data=[schemas.Running.model_validate(held) for held in daemon.queue.running()])
+
+
+@router.delete("/waiting/{ticket}", status_code=204)
+async def cancel(daemon: Daemon, ticket: str) -> None:
+    """Take a waiting request out; its client gets ``cancelled_by_admin``."""
+    if not await daemon.queue.cancel(ticket):
+        raise _not_waiting()
+
+
+@router.patch("/waiting/{ticket}")
+async def set_level(daemon: Daemon, ticket: str, body: schemas.LevelChange) -> schemas.Waiting:
+    """Move a waiting request to another level; its aging starts anew."""
+    moved = await daemon.queue.set_level(ticket, body.level)
+    place = daemon.queue.position(ticket)
+    if not moved or place is None:
+        raise _not_waiting()
+    return schemas.Waiting.model_validate(place)
+
+
+@router.post("/pools/{pool}/pause")
+async def pause(daemon: Daemon, pool: str) -> schemas.PoolStats:
+    """Grant nothing in this pool; requests may still come and wait."""
+    return await _told(daemon, pool, daemon.queue.pause)
+
+
+@router.post("/pools/{pool}/resume")
+async def resume(daemon: Daemon, pool: str) -> schemas.PoolStats:
+    """End a pause or a drain."""
+    return await _told(daemon, pool, daemon.queue.resume)
+
+
+@router.post("/pools/{pool}/drain")
+async def drain(daemon: Daemon, pool: str) -> schemas.PoolStats:
+    """Accept nothing new in this pool; what waits is still served."""
+    return await _told(daemon, pool, daemon.queue.drain)
+
+
+async def _told(daemon: Services, pool: str, tell: Callable[[str], Awaitable[None]]) -> schemas.PoolStats:
+    _stats_of(daemon, pool)
+    await tell(pool)
+    return _stats_of(daemon, pool)
+
+
+def _stats_of(daemon: Services, pool: str) -> schemas.PoolStats:
+    for known in daemon.queue.stats():
+        if known.pool == pool:
+            return schemas.PoolStats.model_validate(known)
+    raise NotFound("There is no such pool.")
+
+
+def _not_waiting() -> NotFound:
+    return NotFound("No such request waits (any more).")

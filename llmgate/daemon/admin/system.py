@@ -1,0 +1,24 @@
+"""The daemon itself."""
+
+from __future__ import annotations
+
+from fastapi import APIRouter
+
+from llmgate import __version__, schemas
+from llmgate.daemon.admin.dependencies import Daemon
+from llmgate.daemon.store.types import utc_now
+
+router = APIRouter(tags=["system"])
+
+
+@router.get("/system")
+async def system(daemon: Daemon) -> schemas.System:
+    """Version, uptime in seconds, and whether the daemon is ready; ``not_ready`` holds the reasons."""
+    reasons = await daemon.not_ready()
+    return schemas.System(
+        version=__version__,
+        started_at=daemon.started_at,
+        uptime=(utc_now() - daemon.started_at).total_seconds(),
+        ready=not reasons,
+        not_ready=reasons,
+    )

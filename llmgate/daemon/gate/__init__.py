@@ -1,0 +1,17 @@
+"""What everybody may do for themselves, mounted at ``/gate``: log in, and look at one's own requests."""
+
+from __future__ import annotations
+
+from fastapi import FastAPI
+
+from llmgate.daemon.admin.api import create_api
+from llmgate.daemon.admin.dependencies import Services
+from llmgate.daemon.gate import auth, queue
+
+PUBLIC = frozenset({"/auth/login", "/auth/refresh", "/auth/register", "/auth/setup"})
+"""The routes that ask for no credential, because the caller is about to get one. All others do."""
+
+
+def create_gate(services: Services) -> FastAPI:
+    """The application. Each route but ``PUBLIC`` depends on the caller's principal."""
+    return create_api(services, "llmgate for users", [auth.router, queue.router])

@@ -1,0 +1,149 @@
+"""Logging in and out, making an account, and one's own password."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from fastapi import APIRouter, Depends, Request, Response
+
+from llmgate import schemas
+from llmgate.daemon.admin.dependencies import Caller, Daemon, Services
+from llmgate.daemon.auth import registration
+from llmgate.daemon.auth.principals import Principal
+from llmgate.daemon.auth.sessions import Tokens
+from llmgate.daemon.gate.cookies import Cookies
+from llmgate.daemon.store import sessions, users
+from llmgate.errors import AuthenticationFailed, PermissionDenied
+
+router = APIRouter(prefix="/auth", tags=["auth"])
+
+
+def _cookies(daemon: Daemon) -> Cookies:
+    return Cookies(daemon.settings.server, daemon.settings.auth.refresh_days)
+
+
+CookieJar = Annotated[Cookies, Depends(_cookies)]
+
+
+@router.post("/login")
+async def login(
+    daemon: Daemon, cookies: CookieJar, request: Request, response: Response, body: schemas.Login
+) -> schemas.Tokens:
+    """Start a session. 401 for a wrong name or password alike, 429 after too many failures."""
+    if body.cookie:
+        cookies.check_allowed()
+    tokens = await _logged_in(daemon, request, body.name, body.password.get_secret_value())
+    return _answer(tokens, response, cookies if body.cookie else None)
+
+
+@router.post("/refresh")
+async def refresh(
+    daemon: Daemon,
+    cookies: CookieJar,
+    request: Request,
+    response: Response,
+    body: schemas.Refresh | None = None,
+) -> schemas.Tokens:
+    """Trade the refresh token, of the body or else of the cookie, for new tokens in the same place."""
+    given = body.refresh_token if body else None
+    token = given.get_secret_value() if given else cookies.refresh_token(request)
+    tokens = await daemon.sessions.refresh(token)
+    return _answer(tokens, response, None if given else cookies)
+
+
+@router.post("/logout", status_code=204)
+async def logout(daemon: Daemon, cookies: CookieJar, caller: Caller, response: Response) -> None:
+    """End the session, at once and everywhere."""
+    await daemon.sessions.logout(_session(caller))
+    daemon.authenticator.invalidate()
+    cookies.clear(response)
+
+
+@router.post("/register", status_code=201)
+async def register(daemon: Daemon, body: schemas.Redeem) -> schemas.User:
+    """Make an account with a registration token."""
+    user = await registration.register(
+        daemon.database,
+        daemon.hasher,
+        daemon.secret,
+        token=body.token.get_secret_value(),
+        name=body.name,
+        password=body.password.get_secret_value(),
+    )
+    return schemas.User.model_validate(user)
+
+
+@router.post("/setup", status_code=201)
+async def setup(daemon: Daemon, body: schemas.Redeem) -> schemas.User:
+    """Make the first administrator with the token that the daemon has printed on its terminal."""
+    user = await daemon.first_admin.redeem(body.token.get_secret_value(), body.name, body.password.get_secret_value())
+    return schemas.User.model_validate(user)
+
+
+@router.get("/me")
+async def me(caller: Caller) -> schemas.Me:
+    """Who the caller is."""
+    models = sorted(caller.models) if caller.models is not None else None
+    return schemas.Me(
+        kind=caller.kind.value,
+        id=caller.id,
+        name=caller.name,
+        role=caller.role.value,
+        level=caller.level,
+        user_id=caller.user_id,
+        session_id=caller.session_id,
+        models=models,
+    )
+
+
+@router.post("/password")
+async def change_password(
+    daemon: Daemon,
+    cookies: CookieJar,
+    caller: Caller,
+    request: Request,
+    response: Response,
+    body: schemas.ChangePassword,
+) -> schemas.Tokens:
+    """Change one's own password. Every session ends, and the answer is a new one."""
+    _session(caller)
+    if body.cookie:
+        cookies.check_allowed()
+    new = body.password.get_secret_value()
+    try:
+        # A login, so that guessing the password here is slowed down like there.
+        await _logged_in(daemon, request, caller.name, body.current_password.get_secret_value())
+    except AuthenticationFailed:
+        raise PermissionDenied("The current password is wrong.", param="current_password") from None
+    hashed = await daemon.hasher.hash(new)
+    async with daemon.database.begin() as tx:
+        await users.set_password(tx, caller.id, hashed)
+        await sessions.revoke_user(tx, caller.id)
+    daemon.authenticator.invalidate()
+    return _answer(await _logged_in(daemon, request, caller.name, new), response, cookies if body.cookie else None)
+
+
+async def _logged_in(daemon: Services, request: Request, name: str, password: str) -> Tokens:
+    address = daemon.client_address(request.scope)
+    client = request.headers.get("user-agent", "")[:200]
+    return await daemon.sessions.login(name, password, address=address, client=client)
+
+
+def _answer(tokens: Tokens, response: Response, cookies: Cookies | None) -> schemas.Tokens:
+    """The tokens as cookies, and then never in the body, or in the body."""
+    user = schemas.User.model_validate(tokens.user)
+    if cookies is not None:
+        cookies.set(response, tokens)
+        return schemas.Tokens(user=user, expires_in=tokens.expires_in)
+    return schemas.Tokens(
+        user=user,
+        expires_in=tokens.expires_in,
+        access_token=tokens.access_token,
+        refresh_token=tokens.refresh_token,
+    )
+
+
+def _session(caller: Principal) -> str:
+    if caller.session_id is None:
+        raise PermissionDenied("Only who has logged in with a name and a password can do that.")
+    return caller.session_id

@@ -1,0 +1,31 @@
+"""One's own waiting requests."""
+
+from __future__ import annotations
+
+from fastapi import APIRouter
+
+from llmgate import schemas
+from llmgate.daemon.admin.dependencies import Caller, Daemon
+from llmgate.errors import NotFound
+
+router = APIRouter(prefix="/queue", tags=["queue"])
+
+
+@router.get("")
+async def mine(daemon: Daemon, caller: Caller) -> schemas.Page[schemas.Waiting]:
+    """The caller's waiting requests, in the order of service."""
+    places = daemon.queue.waiting(owner=caller.owner)
+    return schemas.Page(data=[schemas.Waiting.model_validate(place) for place in places])
+
+
+@router.get("/{request_id}")
+async def one(daemon: Daemon, caller: Caller, request_id: str) -> schemas.Waiting:
+    """One of them, by the id of its answer's header, or by the ``X-Request-Id`` that the client sent with it."""
+    found = daemon.queue.position(request_id)
+    if found is not None and found.owner == caller.owner:
+        return schemas.Waiting.model_validate(found)
+    for place in daemon.queue.waiting(owner=caller.owner):
+        # The gateway keeps what the client sent as the beginning of its own id.
+        if place.ticket_id.rpartition("-")[0] == request_id:
+            return schemas.Waiting.model_validate(place)
+    raise NotFound("None of your requests with this id waits (any more).")

@@ -1,0 +1,106 @@
+"""What an upstream is."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import AsyncIterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any
+
+from llmgate.config import UpstreamSettings
+from llmgate.daemon.protocols.base import Call, StreamReader, Usage
+
+
+class HealthState(StrEnum):
+    """How an upstream does. Healthy, degraded and recovering ones may be granted requests, others not."""
+
+    UNKNOWN = "unknown"
+    """Not probed yet."""
+    HEALTHY = "healthy"
+    DEGRADED = "degraded"
+    """It answers, but slowly, or some of its requests failed lately."""
+    RATE_LIMITED = "rate_limited"
+    """It answered 429 and rests until its Retry-After is over; no fault of its own."""
+    RECOVERING = "recovering"
+    """It answered a probe after a failure; one request at a time until one succeeds."""
+    UNHEALTHY = "unhealthy"
+    """It answers, but with errors."""
+    OFFLINE = "offline"
+    """It cannot be reached, or does not answer at all."""
+    MISCONFIGURED = "misconfigured"
+    """It refuses our credentials (401, 403) or is not what the configuration says."""
+
+
+@dataclass(frozen=True, slots=True)
+class ModelInfo:
+    """A model as an upstream lists it. ``listing`` is the entry as it came, for ``/api/tags``."""
+
+    name: str
+    listing: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Inspection:
+    """What an upstream told of itself. ``loaded`` are the models that it holds in memory, as ``/api/ps``
+    lists them; ``version`` is empty where it does not tell one."""
+
+    models: Sequence[ModelInfo]
+    loaded: Sequence[Mapping[str, Any]]
+    version: str = ""
+
+
+class UpstreamAnswer(ABC):
+    """An answer that has begun: status and content type are known. Always close it."""
+
+    status: int
+    content_type: str
+    retry_after: float | None
+    """The upstream's Retry-After, in seconds."""
+
+    @abstractmethod
+    def chunks(self) -> AsyncIterator[bytes]:
+        """The body as it arrives. Raises UpstreamCut or UpstreamTimeout."""
+
+    @abstractmethod
+    async def read(self, limit: int) -> bytes:
+        """The whole body. Raises UpstreamProtocolError past ``limit`` bytes."""
+
+    @abstractmethod
+    async def close(self) -> None:
+        """Close the connection to the upstream unless the answer was read to its end: closing is how
+        an upstream learns that it can stop generating."""
+
+
+class Upstream(ABC):
+    """One server. ``send`` speaks the caller's protocol to it, translated only where it must be."""
+
+    settings: UpstreamSettings
+
+    @abstractmethod
+    async def send(self, call: Call) -> UpstreamAnswer:
+        """Send a granted request and wait for the head of the answer.
+
+        Raises UpstreamUnreachable (no byte of the request was written: it may be tried elsewhere),
+        UpstreamTimeout, UpstreamCut, or UnsupportedByUpstream when this kind cannot do that at all.
+        """
+
+    @abstractmethod
+    def reader(self, call: Call) -> StreamReader:
+        """A reader that turns this upstream's stream into what the caller shall see."""
+
+    @abstractmethod
+    def whole(self, call: Call, answer: bytes) -> tuple[bytes, Usage]:
+        """A whole answer of status 200 in the caller's protocol, and its usage. Raises UpstreamProtocolError."""
+
+    @abstractmethod
+    async def inspect(self) -> Inspection:
+        """Look whether it works and what it has. Raises what is wrong, an UpstreamError."""
+
+    @abstractmethod
+    async def show(self, model: str) -> dict[str, Any]:
+        """Details of a model, as ``/api/show`` tells them. Raises ModelNotFound."""
+
+    @abstractmethod
+    async def close(self) -> None:
+        """Close idle connections."""

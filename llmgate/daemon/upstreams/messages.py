@@ -1,0 +1,51 @@
+"""What goes to an upstream and what comes from it, checked; the same for every kind."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+from llmgate.config import UpstreamSettings
+from llmgate.daemon.protocols.base import Call
+from llmgate.daemon.protocols.bodies import INLINE_BYTES, dump_body
+from llmgate.errors import UpstreamProtocolError
+
+FORWARDED = frozenset({"accept", "anthropic-version", "anthropic-beta", "traceparent"})
+"""The headers of a client that an upstream gets to see. Never a credential."""
+MODELS_MAX = 10_000
+
+
+def forwarded_headers(call: Call) -> dict[str, str]:
+    return {name: value for name, value in call.headers.items() if name in FORWARDED}
+
+
+async def json_body(body: dict[str, Any]) -> bytes:
+    """The body as JSON; written in a thread when it is large enough to hold up the event loop."""
+    if _text_beyond(body, INLINE_BYTES) <= 0:
+        return await asyncio.to_thread(dump_body, body)
+    return dump_body(body)
+
+
+def _text_beyond(value: Any, budget: int) -> int:
+    """What is left of ``budget`` characters after the strings in ``value``. Stops when nothing is left."""
+    if isinstance(value, str):
+        return budget - len(value)
+    if isinstance(value, dict | list):
+        for item in value.values() if isinstance(value, dict) else value:
+            budget = _text_beyond(item, budget - 8)
+            if budget <= 0:
+                break
+    return budget
+
+
+def entries(document: Any, key: str, name: str, upstream: UpstreamSettings) -> list[dict[str, Any]]:
+    """The objects listed in ``document[key]`` that have a name. Raises UpstreamProtocolError."""
+    listed = document.get(key) if isinstance(document, dict) else None
+    if listed is None and isinstance(document, dict) and key in document:
+        return []  # Go writes an empty list as null
+    if not isinstance(listed, list):
+        raise UpstreamProtocolError(
+            f"The upstream {upstream.name} does not list its models like a server of kind {upstream.kind!r}.",
+            hint="Check its url and kind.",
+        )
+    return [entry for entry in listed[:MODELS_MAX] if isinstance(entry, dict) and isinstance(entry.get(name), str)]

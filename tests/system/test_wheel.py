@@ -1,0 +1,53 @@
+"""The wheel is all that a user needs: no Node, no sources, no compiler."""
+
+from __future__ import annotations
+
+import asyncio
+import subprocess
+import sys
+import venv
+from pathlib import Path
+
+import httpx
+import pytest
+
+from tests.fakes import FakeOllama
+from tests.system.processes import first_line, run, serving
+from tests.system.test_serve import PASSWORD, url_in
+
+ROOT = Path(__file__).parent.parent.parent
+
+pytestmark = pytest.mark.slow
+
+
+def install(place: Path) -> str:
+    """Build the wheel, install it and what is locked into a clean environment; returns its Python."""
+    build = [sys.executable, "-m", "build", "--no-isolation", "--outdir", str(place / "dist"), str(ROOT)]
+    subprocess.run(build, check=True, capture_output=True)
+    venv.create(place / "env", with_pip=True)
+    python = str(place / "env" / "bin" / "python")
+    pip = [python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-deps"]
+    subprocess.run([*pip, "--require-hashes", "-r", str(ROOT / "requirements.lock")], check=True)
+    (wheel,) = (place / "dist").glob("*.whl")
+    subprocess.run([*pip, str(wheel)], check=True)
+    return python
+
+
+async def test_the_wheel_runs_a_daemon_in_a_clean_environment(tmp_path: Path) -> None:
+    python = await asyncio.to_thread(install, tmp_path)
+    home = tmp_path / "home"
+    home.mkdir()
+    async with FakeOllama() as fake:
+        code, _, err = await run(
+            "init", "--upstream", fake.url, "--state-dir", str(home / "state"), "--port", "0", "--password-stdin",
+            home=home, stdin=PASSWORD + "\n", python=python, PATH="/usr/bin:/bin",
+        )  # fmt: skip
+        assert code == 0, err
+        async with serving(home=home, python=python, PATH="/usr/bin:/bin") as daemon:
+            url = url_in(await first_line(daemon))
+            async with httpx.AsyncClient(base_url=url, trust_env=False) as client:
+                login = await client.post("/gate/auth/login", json={"name": "admin", "password": PASSWORD})
+                headers = {"authorization": f"Bearer {login.json()['access_token']}"}
+                body = {"model": "llama3.2", "messages": [], "stream": False}
+                answer = await client.post("/api/chat", json=body, headers=headers)
+                assert answer.json()["message"]["content"] == "Hello, world!"

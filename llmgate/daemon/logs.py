@@ -28,8 +28,10 @@ def configure_logging(settings: LogSettings) -> None:
         _severity,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
     ]
+    # On a terminal, strings are quoted, because escapes in them would be obeyed; and a traceback is
+    # plain, because one with the values of local variables would print passwords.
     last: list[Any] = (
-        [structlog.dev.ConsoleRenderer()]
+        [structlog.dev.ConsoleRenderer(repr_native_str=True, exception_formatter=structlog.dev.plain_traceback)]
         if console
         else [structlog.processors.format_exc_info, structlog.processors.JSONRenderer()]
     )

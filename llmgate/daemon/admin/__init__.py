@@ -6,7 +6,8 @@ from fastapi import Depends, FastAPI
 
 from llmgate.daemon.admin import keys, queue, system, tokens, upstreams, usage, users, whitelist
 from llmgate.daemon.admin.api import create_api
-from llmgate.daemon.admin.dependencies import Services, admin
+from llmgate.daemon.admin.dependencies import admin
+from llmgate.daemon.services import Services
 
 _NOUNS = (users, tokens, keys, whitelist, queue, usage, upstreams, system)
 

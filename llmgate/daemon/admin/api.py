@@ -17,7 +17,8 @@ from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from llmgate import __version__
-from llmgate.daemon.admin.dependencies import Services, known_parameters
+from llmgate.daemon.admin.dependencies import known_parameters
+from llmgate.daemon.services import Services
 from llmgate.errors import BodyTooLarge, InvalidRequest, LLMGateError, MethodNotAllowed, RouteNotFound
 from llmgate.validation import explain, faults_of
 

@@ -4,53 +4,22 @@ from __future__ import annotations
 
 import base64
 import binascii
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Annotated, Protocol, TypeVar, cast
+from typing import Annotated, TypeVar, cast
 
 from fastapi import Depends, Query, Request
 from fastapi.dependencies.models import Dependant
 from fastapi.routing import APIRoute
 
 from llmgate import schemas
-from llmgate.config import Settings
-from llmgate.daemon.auth.authenticator import Authenticator
-from llmgate.daemon.auth.ip_whitelist import Whitelist
-from llmgate.daemon.auth.passwords import PasswordHasher
 from llmgate.daemon.auth.principals import Principal, Role
-from llmgate.daemon.auth.secrets import ServerSecret
-from llmgate.daemon.auth.sessions import Sessions
-from llmgate.daemon.auth.setup import FirstAdmin
-from llmgate.daemon.exchange import Scope
-from llmgate.daemon.queue.interface import QueueManagerInterface
-from llmgate.daemon.store.database import Database
+from llmgate.daemon.services import Services
 from llmgate.daemon.store.types import utc_now
-from llmgate.daemon.upstreams.registry import UpstreamRegistry
 from llmgate.errors import InvalidRequest, PermissionDenied
 
 Row = TypeVar("Row", bound=schemas.Answer)
-
-
-class Services(Protocol):
-    """The part of the daemon's objects that these APIs use."""
-
-    settings: Settings
-    database: Database
-    secret: ServerSecret
-    hasher: PasswordHasher
-    sessions: Sessions
-    first_admin: FirstAdmin
-    whitelist: Whitelist
-    authenticator: Authenticator
-    queue: QueueManagerInterface
-    upstreams: UpstreamRegistry
-    started_at: datetime
-
-    @property
-    def client_address(self) -> Callable[[Scope], str]: ...
-
-    async def not_ready(self) -> list[str]: ...
 
 
 def services_of(request: Request) -> Services:

@@ -8,7 +8,8 @@ from typing import Annotated
 from fastapi import APIRouter, Query
 
 from llmgate import schemas
-from llmgate.daemon.admin.dependencies import Daemon, Services
+from llmgate.daemon.admin.dependencies import Daemon
+from llmgate.daemon.services import Services
 from llmgate.errors import NotFound
 
 router = APIRouter(prefix="/queue", tags=["queue"])

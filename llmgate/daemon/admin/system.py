@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from fastapi import APIRouter
+from typing import Any
+
+from fastapi import APIRouter, Request
 
 from llmgate import __version__, schemas
 from llmgate.daemon.admin.dependencies import Daemon
@@ -22,3 +24,10 @@ async def system(daemon: Daemon) -> schemas.System:
         ready=not reasons,
         not_ready=reasons,
     )
+
+
+@router.get("/openapi.json", include_in_schema=False)
+async def openapi(request: Request) -> dict[str, Any]:
+    """This API, described as OpenAPI 3.1."""
+    document: dict[str, Any] = request.app.openapi()
+    return document

@@ -37,6 +37,7 @@ async def summary(
         start = (since or end - _DAY).astimezone(UTC).replace(minute=0, second=0, microsecond=0)
     except OverflowError:
         raise InvalidRequest("These are no usable times.", hint="Write them like 2026-12-31T08:00Z.") from None
+    await daemon.usage.flush()  # what has just finished counts already
     async with daemon.database.read() as tx:
         rows = await usage.summary(tx, group_by=group_by, since=start, until=end, principal=principal, model=model)
     sums = [schemas.UsageRow.model_validate(row) for row in rows]
@@ -52,6 +53,7 @@ async def list_requests(
     outcome: Outcome | None = None,
 ) -> schemas.Page[schemas.RequestRecord]:
     """Finished requests, newest first. ``principal`` is written like ``key:aB3dE5gH7j``."""
+    await daemon.usage.flush()
     async with daemon.database.read() as tx:
         rows = await requests.page(
             tx, after=part.after, limit=part.and_one, owner=principal, model=model, outcome=outcome

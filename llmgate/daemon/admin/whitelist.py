@@ -5,7 +5,8 @@ from __future__ import annotations
 from fastapi import APIRouter
 
 from llmgate import schemas
-from llmgate.daemon.admin.dependencies import Daemon, Part, Services, in_future
+from llmgate.daemon.admin.dependencies import Daemon, Part, in_future
+from llmgate.daemon.services import Services
 from llmgate.daemon.store import whitelist
 
 router = APIRouter(prefix="/whitelist", tags=["whitelist"])

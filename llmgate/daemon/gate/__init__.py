@@ -5,8 +5,8 @@ from __future__ import annotations
 from fastapi import FastAPI
 
 from llmgate.daemon.admin.api import create_api
-from llmgate.daemon.admin.dependencies import Services
 from llmgate.daemon.gate import auth, queue
+from llmgate.daemon.services import Services
 
 PUBLIC = frozenset({"/auth/login", "/auth/refresh", "/auth/register", "/auth/setup"})
 """The routes that ask for no credential, because the caller is about to get one. All others do."""

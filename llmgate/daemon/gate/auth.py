@@ -7,11 +7,12 @@ from typing import Annotated
 from fastapi import APIRouter, Depends, Request, Response
 
 from llmgate import schemas
-from llmgate.daemon.admin.dependencies import Caller, Daemon, Services
+from llmgate.daemon.admin.dependencies import Caller, Daemon
 from llmgate.daemon.auth import registration
 from llmgate.daemon.auth.principals import Principal
 from llmgate.daemon.auth.sessions import Tokens
 from llmgate.daemon.gate.cookies import Cookies
+from llmgate.daemon.services import Services
 from llmgate.daemon.store import sessions, users
 from llmgate.errors import AuthenticationFailed, PermissionDenied
 

@@ -1,0 +1,192 @@
+"""The client of the admin API: the only way in which the command line reaches a daemon."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator, Mapping
+from typing import Any, Generic, Self, TypeVar
+
+from pydantic import SecretStr
+
+from llmgate import schemas
+from llmgate.connection import Connection, Credentials, FixedToken, lines, raise_for_status, segment
+from llmgate.errors import LLMGateError, UpstreamCut
+
+PAGE = 200
+"""Rows asked for at once."""
+Row = TypeVar("Row", bound=schemas.Answer)
+New = TypeVar("New", bound=schemas.Answer)
+
+
+class Noun(Generic[Row, New]):
+    """The verbs that the nouns of the admin API share. Rows are found by id, users and keys also by name."""
+
+    def __init__(
+        self, connection: Connection, path: str, row: type[Row], new: type[New], page: type[schemas.Page[Row]]
+    ) -> None:
+        self._connection, self._path, self._row, self._new, self._page = connection, path, row, new, page
+
+    async def page(self, after: str | None = None, limit: int = PAGE, **filters: Any) -> schemas.Page[Row]:
+        query = {"after": after, "limit": limit, **filters}
+        return await self._connection.ask("GET", self._path, self._page, query=query)
+
+    async def rows(self, limit: int, **filters: Any) -> list[Row]:
+        """The first ``limit`` rows, fetched page by page."""
+        rows: list[Row] = []
+        after = None
+        while len(rows) < limit:
+            page = await self.page(after, min(PAGE, limit - len(rows)), **filters)
+            rows += page.data
+            after = page.next
+            if after is None:
+                break
+        return rows
+
+    async def get(self, row: str) -> Row:
+        return await self._connection.ask("GET", self._at(row), self._row)
+
+    async def create(self, body: schemas.Request) -> New:
+        return await self._connection.ask("POST", self._path, self._new, body=body)
+
+    async def update(self, row: str, body: schemas.Update) -> Row:
+        return await self._connection.ask("PATCH", self._at(row), self._row, body=body)
+
+    async def revoke(self, row: str) -> Row:
+        return await self._connection.ask("POST", f"{self._at(row)}/revoke", self._row)
+
+    async def delete(self, row: str) -> None:
+        await self._connection.tell("DELETE", self._at(row))
+
+    def _at(self, row: str) -> str:
+        return f"{self._path}/{segment(row)}"
+
+
+class AdminClient:
+    """Talks to one daemon. Use it as ``async with``; nothing is sent before the first call.
+
+    Every call raises what the daemon answered as the error class of that code, or DaemonUnreachable or
+    DaemonTimeout.
+    """
+
+    def __init__(self, url: str, credentials: Credentials | None = None, *, timeout: float = 30) -> None:
+        """``timeout`` is in seconds, for each answer. Raises InvalidRequest when ``url`` is none."""
+        wire = Connection(url, credentials or FixedToken(None), timeout)
+        self._wire = wire
+        self.url = wire.url
+        self.users = Noun(wire, "/admin/v1/users", schemas.User, schemas.User, schemas.Page[schemas.User])
+        self.tokens = Noun(
+            wire,
+            "/admin/v1/tokens",
+            schemas.RegistrationToken,
+            schemas.NewRegistrationToken,
+            schemas.Page[schemas.RegistrationToken],
+        )
+        self.keys = Noun(wire, "/admin/v1/keys", schemas.ApiKey, schemas.NewApiKey, schemas.Page[schemas.ApiKey])
+        self.whitelist = Noun(
+            wire,
+            "/admin/v1/whitelist",
+            schemas.WhitelistEntry,
+            schemas.WhitelistEntry,
+            schemas.Page[schemas.WhitelistEntry],
+        )
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *failure: object) -> None:
+        await self._wire.close()
+
+    # -- sessions ------------------------------------------------------------------------------
+
+    async def login(self, name: str, password: str) -> schemas.Tokens:
+        body = schemas.Login(name=name, password=SecretStr(password))
+        return await self._wire.ask("POST", "/gate/auth/login", schemas.Tokens, body=body, anonymous=True)
+
+    async def redeem(self, verb: str, token: str, name: str, password: str) -> schemas.User:
+        """Make an account with a token; ``verb`` is register, or setup for the first administrator."""
+        body = schemas.Redeem(token=SecretStr(token), name=name, password=SecretStr(password))
+        return await self._wire.ask("POST", f"/gate/auth/{verb}", schemas.User, body=body, anonymous=True)
+
+    async def logout(self) -> None:
+        await self._wire.tell("POST", "/gate/auth/logout")
+
+    async def me(self) -> schemas.Me:
+        return await self._wire.ask("GET", "/gate/auth/me", schemas.Me)
+
+    async def set_password(self, user: str, password: str) -> None:
+        body = schemas.NewPassword(password=SecretStr(password))
+        await self._wire.tell("PUT", f"/admin/v1/users/{segment(user)}/password", body=body)
+
+    # -- queue ---------------------------------------------------------------------------------
+
+    async def queue_stats(self) -> list[schemas.PoolStats]:
+        return (await self._wire.ask("GET", "/admin/v1/queue/stats", schemas.Page[schemas.PoolStats])).data
+
+    async def waiting(self, limit: int = 500) -> list[schemas.Waiting]:
+        page = schemas.Page[schemas.Waiting]
+        return (await self._wire.ask("GET", "/admin/v1/queue/waiting", page, query={"limit": limit})).data
+
+    async def running(self) -> list[schemas.Running]:
+        return (await self._wire.ask("GET", "/admin/v1/queue/running", schemas.Page[schemas.Running])).data
+
+    async def cancel(self, ticket: str) -> None:
+        await self._wire.tell("DELETE", f"/admin/v1/queue/waiting/{segment(ticket)}")
+
+    async def set_level(self, ticket: str, level: int) -> schemas.Waiting:
+        body = schemas.LevelChange(level=level)
+        return await self._wire.ask("PATCH", f"/admin/v1/queue/waiting/{segment(ticket)}", schemas.Waiting, body=body)
+
+    async def pool(self, pool: str, verb: str) -> schemas.PoolStats:
+        """``verb`` is pause, resume or drain."""
+        return await self._wire.ask("POST", f"/admin/v1/queue/pools/{segment(pool)}/{verb}", schemas.PoolStats)
+
+    async def my_place(self, request_id: str) -> schemas.Waiting:
+        """Where one's own request stands. Raises NotFound when it does not wait (any more)."""
+        return await self._wire.ask("GET", f"/gate/queue/{segment(request_id)}", schemas.Waiting)
+
+    # -- the rest ------------------------------------------------------------------------------
+
+    async def usage(self, **query: Any) -> schemas.UsageReport:
+        return await self._wire.ask("GET", "/admin/v1/usage", schemas.UsageReport, query=query)
+
+    async def requests(self, limit: int, **filters: Any) -> list[schemas.RequestRecord]:
+        """The last ``limit`` finished requests, newest first."""
+        log = Noun(
+            self._wire,
+            "/admin/v1/requests",
+            schemas.RequestRecord,
+            schemas.RequestRecord,
+            schemas.Page[schemas.RequestRecord],
+        )
+        return await log.rows(limit, **filters)
+
+    async def upstreams(self) -> list[schemas.Upstream]:
+        return (await self._wire.ask("GET", "/admin/v1/upstreams", schemas.Page[schemas.Upstream])).data
+
+    async def system(self) -> schemas.System:
+        return await self._wire.ask("GET", "/admin/v1/system", schemas.System)
+
+    async def models(self) -> list[str]:
+        """Names of the models that this caller may use."""
+        response = await self._wire.send("GET", "/api/tags")
+        with self._wire.readable():
+            return [str(model["name"]) for model in response.json()["models"]]
+
+    async def chat(self, body: Mapping[str, Any], request_id: str) -> AsyncIterator[dict[str, Any]]:
+        """Stream the answer of ``/api/chat``, one object per line.
+
+        Raises what the stream reports as an error, and UpstreamCut when it ends before the answer is complete.
+        """
+        content = json.dumps(body).encode()
+        headers = {"x-request-id": request_id, "content-type": "application/json"}
+        async with self._wire.stream("POST", "/api/chat", content, headers) as response:
+            await raise_for_status(response)
+            async for line in lines(response):
+                with self._wire.readable():
+                    chunk = dict(json.loads(line))
+                if "error" in chunk:
+                    raise LLMGateError(str(chunk["error"]))
+                yield chunk
+                if chunk.get("done"):
+                    return
+        raise UpstreamCut("The answer ended before it was complete.")

@@ -1,0 +1,189 @@
+"""What every command shares: the options that can stand before or after the verb, and what they lead to.
+
+Commands import httpx and pydantic only when they run, so that help and completion come at once.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import inspect
+import os
+import sys
+from collections.abc import AsyncIterator, Callable, Coroutine
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from llmgate.cli import ask
+from llmgate.cli.output import Format, Output
+from llmgate.cli.stored import Store
+from llmgate.cli.target import Target, config_directory, resolve
+from llmgate.errors import Declined, InputNeeded
+
+if TYPE_CHECKING:  # httpx and pydantic are not needed to show the help
+    from llmgate.client import AdminClient
+
+ANSWER_SECONDS = 30.0
+"""Longest wait for an answer of the daemon."""
+_PANEL = "Options of every command"
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """The options that every command takes."""
+
+    output: Format | None = None
+    quiet: bool = False
+    context: str | None = None
+    url: str | None = None
+    token_file: Path | None = None
+    no_input: bool = False
+    yes: bool = False
+
+    def over(self, outer: Options) -> Options:
+        """These options, and what only stands before the verb."""
+        return Options(*(getattr(self, item.name) or getattr(outer, item.name) for item in fields(self)))
+
+
+def _shared(
+    *,
+    output: Annotated[
+        Format | None,
+        typer.Option(
+            "--output", "-o", help="table (default), json or jsonl.", rich_help_panel=_PANEL, show_default=False
+        ),
+    ] = None,
+    quiet: Annotated[
+        bool, typer.Option("--quiet", "-q", help="Print only ids, or only the new secret.", rich_help_panel=_PANEL)
+    ] = False,
+    context: Annotated[
+        str | None, typer.Option("--context", help="A daemon by the name it got at login.", rich_help_panel=_PANEL)
+    ] = None,
+    url: Annotated[str | None, typer.Option("--url", help="URL of the daemon.", rich_help_panel=_PANEL)] = None,
+    token_file: Annotated[
+        Path | None, typer.Option("--token-file", help="Read an API key from this file.", rich_help_panel=_PANEL)
+    ] = None,
+    no_input: Annotated[
+        bool, typer.Option("--no-input", help="Never ask; fail instead.", rich_help_panel=_PANEL)
+    ] = False,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Confirm in advance.", rich_help_panel=_PANEL)] = False,
+) -> Options:
+    return Options(output, quiet, context, url, token_file, no_input, yes)
+
+
+class Cli:
+    """One command being run: its options, its output, its daemon. Nothing is read before it is needed."""
+
+    def __init__(self, options: Options) -> None:
+        self.options = options
+        self.out = Output(options.output or Format.TABLE, options.quiet)
+
+    @functools.cached_property
+    def store(self) -> Store:
+        return Store(config_directory(os.environ))
+
+    @functools.cached_property
+    def target(self) -> Target:
+        chosen = self.options
+        return resolve(self.store, os.environ, url=chosen.url, context=chosen.context, token_file=chosen.token_file)
+
+    @asynccontextmanager
+    async def client(self, *, anonymous: bool = False, timeout: float | None = None) -> AsyncIterator[AdminClient]:
+        """A client for the daemon, with the credential that applies there."""
+        from llmgate.cli.session import SessionCredentials
+        from llmgate.client import AdminClient
+        from llmgate.connection import FixedToken
+
+        target = self.target
+        if target.session and target.context and not anonymous:
+            credentials: SessionCredentials | FixedToken
+            credentials = SessionCredentials(self.store, target.context, target.session)
+        else:
+            credentials = FixedToken(None if anonymous else target.token)
+        async with AdminClient(target.url, credentials, timeout=timeout or ANSWER_SECONDS) as client:
+            yield client
+
+    @property
+    def may_ask(self) -> bool:
+        return not self.options.no_input and sys.stdin.isatty()
+
+    def confirm(self, what: str) -> None:
+        """Ask before something that cannot be undone. Raises Declined, or InputNeeded where nobody can be asked."""
+        if self.options.yes:
+            return
+        if not self.may_ask:
+            raise InputNeeded(f"{what} needs a confirmation.", hint="Add --yes.")
+        if ask.line(f"{what}? [y/N] ").lower() not in ("y", "yes"):
+            raise Declined
+
+    def word(self, prompt: str, flag: str) -> str:
+        """Ask for a word. Raises InputNeeded, naming ``flag``, where nobody can be asked."""
+        if not self.may_ask:
+            raise InputNeeded(f"{prompt} is missing.", hint=f"Give it with {flag}.")
+        return ask.line(f"{prompt}: ")
+
+    def secret(self, what: str, *, from_stdin: bool, file: Path | None = None, repeat: bool = False) -> str:
+        """A secret from standard input, a file, or a hidden prompt (twice with ``repeat``).
+
+        Raises InputNeeded where nobody can be asked, Declined when the repetition differs.
+        """
+        if from_stdin:
+            return ask.secret_from_stdin(what)
+        if file is not None:
+            return ask.secret_from_file(file, what)
+        if not self.may_ask:
+            raise InputNeeded(f"{what} is missing.", hint="Give it with --password-stdin or --password-file.")
+        return ask.secret(what, repeat=repeat)
+
+
+CommandFunction = Callable[..., None] | Callable[..., Coroutine[Any, Any, None]]
+
+
+def command(app: typer.Typer, name: str, **settings: Any) -> Callable[[CommandFunction], CommandFunction]:
+    """Register ``function(cli, …)``, plain or async, as a command that takes the shared options too."""
+
+    def register(function: CommandFunction) -> CommandFunction:
+        signature = inspect.signature(function, eval_str=True)
+        own = [parameter for parameter in signature.parameters.values() if parameter.name != "cli"]
+
+        @functools.wraps(function)
+        def invoke(ctx: typer.Context, **values: Any) -> None:
+            options = _shared(**{key: values.pop(key) for key in _SHARED}).over(ctx.obj or Options())
+            result = function(Cli(options), **values)
+            if result is not None:
+                asyncio.run(result)
+
+        _set_signature(invoke, [*own, *_SHARED.values()])
+        app.command(name, **settings)(invoke)
+        return function
+
+    return register
+
+
+def root(app: typer.Typer) -> None:
+    """Let the shared options stand before the verb as well."""
+
+    def remember(ctx: typer.Context, **values: Any) -> None:
+        ctx.obj = _shared(**values)
+
+    _set_signature(remember, list(_SHARED.values()))
+    app.callback()(remember)
+
+
+def group(name: str, summary: str) -> typer.Typer:
+    """A noun."""
+    return typer.Typer(name=name, help=summary, no_args_is_help=True)
+
+
+def _set_signature(function: Callable[..., None], parameters: list[inspect.Parameter]) -> None:
+    """Typer reads the options of a command from its signature."""
+    ctx = inspect.Parameter("ctx", inspect.Parameter.KEYWORD_ONLY, annotation=typer.Context)
+    keyword = [parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY) for parameter in (ctx, *parameters)]
+    function.__signature__ = inspect.Signature(keyword)  # type: ignore[attr-defined]  # any function may carry one
+
+
+_SHARED = dict(inspect.signature(_shared, eval_str=True).parameters)

@@ -1,0 +1,73 @@
+"""`llmgate config`: the daemon's configuration file on this machine."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from llmgate.cli.command import Cli, command, group
+from llmgate.cli.output import Column
+from llmgate.cli.serve import find_config
+from llmgate.errors import NotFound
+
+if TYPE_CHECKING:  # pydantic is not needed to show the help
+    from llmgate.config import LoadedSettings
+
+config = group("config", "The daemon's configuration on this machine.")
+FileOption = Annotated[Path | None, typer.Option("--config", "-c", help="Configuration file.")]
+
+
+@command(config, "check")
+def check(cli: Cli, file: FileOption = None) -> None:
+    """Check file and environment as `llmgate serve` would read them."""
+    loaded = _load(file)
+    cli.out.message(f"{loaded.path or 'The defaults (there is no file)'}: usable.")
+
+
+@command(config, "show")
+def show(
+    cli: Cli,
+    file: FileOption = None,
+    origin: Annotated[bool, typer.Option("--origin", help="Also show where each value comes from.")] = False,
+) -> None:
+    """Show every setting in effect. Secrets are masked."""
+    loaded = _load(file)
+    rows = [
+        {"key": key, "value": value, "origin": loaded.origin(key.partition("[")[0])}
+        for key, value in flat(loaded.settings.model_dump(mode="json"))
+    ]
+    columns = [Column("key", lambda row: row["key"]), Column("value", lambda row: row["value"])]
+    if origin:
+        columns.append(Column("origin", lambda row: row["origin"]))
+    cli.out.rows(rows, columns, name="key")
+
+
+@command(config, "path")
+def path(cli: Cli, file: FileOption = None) -> None:
+    """Print the file that `llmgate serve` would read."""
+    found = find_config(file)
+    if found is None:
+        raise NotFound("There is no configuration file; the defaults apply.", hint="Write one with: llmgate init")
+    cli.out.data(str(found.absolute()))
+
+
+def flat(values: dict[str, Any], prefix: str = "") -> list[tuple[str, Any]]:
+    """Nested settings as dotted keys: ``server.port``, ``upstreams[0].url``."""
+    rows: list[tuple[str, Any]] = []
+    for key, value in values.items():
+        if isinstance(value, dict):
+            rows += flat(value, f"{prefix}{key}.")
+        elif isinstance(value, list) and value and isinstance(value[0], dict):
+            for number, item in enumerate(value):
+                rows += flat(item, f"{prefix}{key}[{number}].")
+        else:
+            rows.append((f"{prefix}{key}", value))
+    return rows
+
+
+def _load(file: Path | None) -> LoadedSettings:
+    from llmgate.config import load
+
+    return load(find_config(file))

@@ -1,0 +1,128 @@
+"""`llmgate login`, `logout` and `auth status`: who this machine is to a daemon."""
+
+from __future__ import annotations
+
+import ipaddress
+import operator
+import re
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Annotated
+from urllib.parse import urlsplit
+
+import typer
+
+from llmgate.cli.command import Cli, command, group
+from llmgate.cli.options import PasswordFile, PasswordStdin
+from llmgate.cli.output import Column
+from llmgate.errors import AuthenticationFailed, DaemonUnreachable, InvalidRequest, LLMGateError
+
+if TYPE_CHECKING:  # httpx and pydantic are not needed to show the help
+    from llmgate.client import AdminClient
+
+auth = group("auth", "Who you are to the daemon.")
+
+
+async def login(
+    cli: Cli,
+    name: Annotated[str | None, typer.Option(help="Name of the user.")] = None,
+    password_stdin: PasswordStdin = False,
+    password_file: PasswordFile = None,
+    setup: Annotated[
+        bool, typer.Option("--setup", help="Make the first administrator, with the daemon's setup token.")
+    ] = False,
+    register: Annotated[bool, typer.Option("--register", help="Make an account, with a registration token.")] = False,
+) -> None:
+    """Log in and remember the session.
+
+    With --setup or --register a token is asked for first; with --password-stdin it is the first line, the
+    password the second.
+    """
+    if setup and register:
+        raise InvalidRequest("--setup and --register exclude each other.")
+    url = cli.target.url
+    _warn_about_plain_http(cli, url)
+    token = cli.secret("Token", from_stdin=password_stdin).strip() if setup or register else None
+    name = name or cli.word("Name", "--name")
+    password = cli.secret("Password", from_stdin=password_stdin, file=password_file, repeat=token is not None)
+    async with cli.client(anonymous=True) as client:
+        if token is not None:
+            await client.redeem("setup" if setup else "register", token, name, password)
+        await _remember(cli, client, name, password)
+
+
+async def _remember(cli: Cli, client: AdminClient, name: str, password: str) -> None:
+    from llmgate.cli.session import session_of
+
+    tokens = await client.login(name, password)
+    context = cli.options.context or cli.target.context or _name_for(cli, client.url)
+    with cli.store.lock():
+        cli.store.add_context(context, client.url)
+        cli.store.save_session(context, session_of(client.url, tokens))
+    cli.out.message(f"Logged in to {client.url} as {tokens.user.name} (context {context}).")
+
+
+async def logout(cli: Cli) -> None:
+    """End the session, at the daemon and here."""
+    target = cli.target
+    if target.session is None or target.context is None:
+        raise AuthenticationFailed("There is no stored login to end.", hint="See: llmgate auth status")
+    try:
+        async with cli.client() as client:
+            await client.logout()
+    except AuthenticationFailed:
+        pass  # it has ended already
+    except DaemonUnreachable as failure:
+        cli.out.message(f"{failure.message} The session is forgotten here, and ends there by itself.")
+    with cli.store.lock():
+        cli.store.save_session(target.context, None)
+    cli.out.message(f"Logged out of {target.url}.")
+
+
+def mount_login(app: typer.Typer) -> None:
+    command(app, "login")(login)
+    command(app, "logout")(logout)
+
+
+@command(auth, "status")
+async def status(cli: Cli) -> None:
+    """Show the daemon, who you are there, and where the credential comes from."""
+    target = cli.target
+    facts: dict[str, object] = {"url": target.url, "context": target.context, "credential": target.source}
+    failure: LLMGateError | None = None
+    try:
+        async with cli.client() as client:
+            me = await client.me()
+        facts.update(name=me.name, kind=me.kind, role=me.role, level=me.level)
+    except AuthenticationFailed as refused:
+        failure = refused
+    if target.session is not None:
+        facts["access_token_until"] = datetime.fromtimestamp(target.session.expires_at, UTC).isoformat("T", "seconds")
+    columns = [Column(key.replace("_", " "), operator.itemgetter(key)) for key in facts]
+    cli.out.record(facts, columns, name="credential")
+    if failure is not None:
+        raise AuthenticationFailed(failure.message, hint=failure.hint or "Log in: llmgate login")
+
+
+def _name_for(cli: Cli, url: str) -> str:
+    """A context name for a daemon that has none: "default" for the first, then the host's name."""
+    known = cli.store.contexts().urls
+    if not known:
+        return "default"
+    host = re.sub(r"[^a-z0-9_-]+", "-", urlsplit(url).netloc.lower()).strip("-")[:36] or "daemon"
+    names = [host, *(f"{host}-{number}" for number in range(2, 1000))]
+    return next(name for name in names if name not in known)
+
+
+def _warn_about_plain_http(cli: Cli, url: str) -> None:
+    parts = urlsplit(url)
+    if parts.scheme == "http" and not _is_local(parts.hostname or ""):
+        cli.out.message(f"Careful: {url} is not encrypted; the password can be read on the way.")
+
+
+def _is_local(host: str) -> bool:
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False

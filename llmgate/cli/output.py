@@ -1,0 +1,161 @@
+"""What the commands print: data to standard output, messages to standard error.
+
+Whatever comes from a daemon is hostile to a terminal until it has been through ``clean``.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from enum import StrEnum
+from typing import TYPE_CHECKING, Any, TextIO, TypeAlias
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from llmgate.errors import LLMGateError
+
+if TYPE_CHECKING:  # pydantic is not needed to show the help
+    from pydantic import BaseModel
+
+Row: TypeAlias = "BaseModel | dict[str, Any]"
+
+_HOSTILE = re.compile(
+    "[\x00-\x1f\x7f-\x9f\u061c\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff\ud800-\udfff\ufff9-\ufffb]"
+)
+
+
+class Format(StrEnum):
+    """How data is printed."""
+
+    TABLE = "table"
+    JSON = "json"
+    JSONL = "jsonl"
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """One column of a table, or one line of a record: its title and what stands in it."""
+
+    title: str
+    value: Callable[[Any], object]
+    right: bool = False
+
+
+def clean(text: str, keep: str = "") -> str:
+    """``text`` with control and direction-changing characters written out, except those in ``keep``."""
+    return _HOSTILE.sub(lambda found: found[0] if found[0] in keep else _escaped(found[0]), text)
+
+
+def _escaped(character: str) -> str:
+    return f"\\u{ord(character):04x}"
+
+
+def as_json(value: object) -> str:
+    """JSON on one line, readable and harmless on a terminal."""
+    return clean(json.dumps(value, ensure_ascii=False))
+
+
+def cell(value: object) -> str:
+    """A value as people read it."""
+    if isinstance(value, list | tuple):
+        return ", ".join(cell(item) for item in value) or "-"
+    match value:
+        case None | "":
+            text = "-"
+        case bool():
+            text = "yes" if value else "no"
+        case datetime():
+            text = value.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%SZ")
+        case float():
+            text = f"{value:.1f}".removesuffix(".0")
+        case _:
+            text = clean(str(value))
+    return text
+
+
+class Output:
+    """Where a command's results go, in the form that was asked for.
+
+    A row is a wire type of the API or, for what is only known here, a dict.
+    """
+
+    def __init__(self, form: Format, quiet: bool) -> None:
+        self.form = form
+        self.quiet = quiet
+
+    def rows(self, rows: Sequence[Row], columns: Iterable[Column], name: str = "id") -> None:
+        """A list. With ``-q`` only the field ``name`` of each row."""
+        if self.form is Format.JSON:
+            self.data(as_json([_plain(row) for row in rows]))
+        elif self.form is Format.JSONL:
+            for row in rows:
+                self.data(as_json(_plain(row)))
+        elif self.quiet:
+            for row in rows:
+                self.data(clean(str(_plain(row)[name])))
+        else:
+            self._table(rows, list(columns))
+
+    def record(self, row: Row, columns: Iterable[Column], name: str = "id") -> None:
+        """One thing. With ``-q`` only its field ``name``."""
+        if self.form is not Format.TABLE:
+            self.data(as_json(_plain(row)))
+        elif self.quiet:
+            self.data(clean(str(_plain(row)[name])))
+        else:
+            grid = Table.grid(padding=(0, 2))
+            for column in columns:
+                grid.add_row(Text(column.title, style="dim"), Text(cell(column.value(row))))
+            console(sys.stdout).print(grid)
+
+    def secret(self, row: BaseModel, secret: str) -> None:
+        """Something new with its secret. JSON holds all of it; otherwise the secret is the only line of data."""
+        self.data(clean(secret) if self.form is Format.TABLE else as_json(_plain(row)))
+
+    def data(self, line: str) -> None:
+        """One line of data, already harmless."""
+        sys.stdout.write(line + "\n")
+
+    def message(self, text: str) -> None:
+        """Tell the user something that is not data."""
+        if not self.quiet:
+            sys.stderr.write(clean(text, keep="\n") + "\n")
+
+    def _table(self, rows: Sequence[Row], columns: Sequence[Column]) -> None:
+        if not rows:
+            self.message("Nothing to list.")
+            return
+        table = Table(box=None, header_style="dim", pad_edge=False)
+        for column in columns:
+            table.add_column(column.title.upper(), justify="right" if column.right else "left", overflow="fold")
+        for row in rows:
+            table.add_row(*(Text(cell(column.value(row))) for column in columns))
+        console(sys.stdout).print(table)
+
+
+def _plain(row: Row) -> dict[str, Any]:
+    return row if isinstance(row, dict) else row.model_dump(mode="json")
+
+
+def console(stream: TextIO) -> Console:
+    """A console on ``stream``. Where that is no terminal, lines are never broken: programs read them."""
+    width = None if stream.isatty() else 10_000
+    return Console(file=stream, highlight=False, markup=False, emoji=False, soft_wrap=False, width=width)
+
+
+def report(error: LLMGateError, as_json_text: bool, stream: TextIO) -> None:
+    """Print an error: a sentence and what to do about it, or JSON."""
+    if as_json_text:
+        body = {"code": error.code, "message": error.message, "hint": error.hint, "request_id": error.request_id}
+        stream.write(as_json({"error": body}) + "\n")
+        return
+    target = console(stream)
+    target.print(Text.assemble(("Error: ", "bold red"), clean(error.message, keep="\n")))
+    if error.hint:
+        target.print(Text(clean(error.hint, keep="\n")))

@@ -1,0 +1,61 @@
+"""A stored session as the client's credentials: renewed in time, and by one process at once."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+
+from pydantic import SecretStr
+
+from llmgate import schemas
+from llmgate.cli.stored import Store, StoredSession
+from llmgate.connection import Connection
+from llmgate.errors import AuthenticationFailed
+
+MARGIN = 20.0
+"""An access token that ends within so many seconds is renewed before it is used."""
+
+
+class SessionCredentials:
+    """Refresh tokens rotate: two processes that both used an old one would end the session. So the
+    renewal is done under the store's lock, and who comes second finds the new tokens there."""
+
+    def __init__(self, store: Store, context: str, session: StoredSession) -> None:
+        self._store = store
+        self._context = context
+        self._session = session
+
+    async def token(self, connection: Connection) -> str | None:
+        if self._session.expires_at - time.time() < MARGIN:
+            return await self.renewed(connection, self._session.access_token)
+        return self._session.access_token
+
+    async def renewed(self, connection: Connection, refused: str) -> str | None:
+        with await asyncio.to_thread(self._store.lock):
+            stored = self._store.session(self._context, self._session.url)
+            if stored is None:
+                raise AuthenticationFailed("You are not logged in any more.", hint="Log in: llmgate login")
+            if stored.access_token == refused:
+                stored = await self._refresh(connection, stored)
+                self._store.save_session(self._context, stored)
+        self._session = stored
+        return stored.access_token
+
+    async def _refresh(self, connection: Connection, session: StoredSession) -> StoredSession:
+        body = schemas.Refresh(refresh_token=SecretStr(session.refresh_token))
+        try:
+            tokens = await connection.ask("POST", "/gate/auth/refresh", schemas.Tokens, body=body, anonymous=True)
+        except AuthenticationFailed:
+            raise AuthenticationFailed("Your session has ended.", hint="Log in again: llmgate login") from None
+        return session_of(session.url, tokens)
+
+
+def session_of(url: str, tokens: schemas.Tokens) -> StoredSession:
+    """Tokens as they are kept."""
+    return StoredSession(
+        url=url,
+        user=tokens.user.name,
+        access_token=tokens.access_token or "",
+        refresh_token=tokens.refresh_token or "",
+        expires_at=time.time() + tokens.expires_in,
+    )

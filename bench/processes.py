@@ -116,7 +116,7 @@ def nginx(folder: Path, upstream_url: str) -> Iterator[tuple[str, list[int]]]:
     program = shutil.which("nginx") or "/usr/sbin/nginx"
     with process([program, "-c", str(work / "nginx.conf"), "-p", str(work)], folder / "nginx.log") as master:
         url = f"http://127.0.0.1:{port}"
-        wait_for_http(f"{url}/v1/models")
+        wait_for_http(f"{url}/api/version")
         yield url, children(master.pid)
 
 
@@ -159,7 +159,7 @@ def llmgate(folder: Path, upstream_url: str, slots: int) -> Iterator[Gateway]:
         aging_seconds = 3600
         [[upstreams]]
         name = "fake"
-        kind = "openai"
+        kind = "ollama"
         url = "{upstream_url}"
         slots = {slots}
         """,

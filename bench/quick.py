@@ -21,12 +21,13 @@ from pathlib import Path
 from bench import processes
 from bench.document import ROOT, replace_between
 from bench.grants import grant_latencies
-from bench.waiting import bytes_per_waiting
+from bench.waiting import measure_waiting
 
 RUNS = 5
 REQUESTS = 3000
 STREAMS = 100
 CHUNKS = 200
+LEAVING = "llmgate, 5,000 waiting clients hang up at once: gone after (milliseconds)"
 WAITING = "llmgate, memory per waiting request at 5,000 (bytes)"
 DOCUMENT = ROOT / "docs" / "benchmarks.md"
 
@@ -72,7 +73,9 @@ def measure(folder: Path) -> list[Figure]:
         with processes.llmgate(folder, upstream, slots=512) as gateway:
             figures += relay_figures("llmgate", gateway.url, gateway.key, [gateway.pid])
         with processes.llmgate(folder, upstream, slots=1) as gateway:
-            figures.append(Figure(WAITING, [bytes_per_waiting(gateway)]))
+            waiting = measure_waiting(gateway)
+            figures.append(Figure(WAITING, [waiting.bytes_each]))
+            figures.append(Figure(LEAVING, [waiting.leave_milliseconds]))
     latencies = asyncio.run(grant_latencies())
     figures.append(Figure("llmgate, submit → grant with a free slot, p50", [statistics.median(latencies)]))
     figures.append(

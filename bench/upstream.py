@@ -1,4 +1,4 @@
-"""A fake OpenAI-compatible upstream that costs next to nothing: it writes prepared bytes.
+"""A fake Ollama that costs next to nothing: it lists its models and writes prepared bytes.
 
 The model's name says what it answers: ``burst-20`` is 20 chunks as fast as they go, ``paced-200-50``
 is 200 chunks, one every 50 milliseconds, ``hold`` never answers.
@@ -17,7 +17,12 @@ from typing import cast
 import uvloop
 
 HEAD = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n"
-MODELS = ["burst-20", "paced-200-50", "hold"]
+MODELS = [{"name": name, "model": name} for name in ("burst-20", "paced-200-50", "hold")]
+LISTINGS = {
+    b"/api/tags": json.dumps({"models": MODELS}).encode(),
+    b"/api/ps": json.dumps({"models": MODELS}).encode(),
+    b"/api/version": b'{"version": "0.12.6"}',
+}
 
 
 def event(delta: dict[str, object], finish: str | None = None) -> bytes:
@@ -74,15 +79,13 @@ class Upstream(asyncio.Protocol):
             return
         self._buffer = rest[size:]
         if head.startswith(b"GET"):
-            self._listing()
+            self._whole(LISTINGS.get(head.split(b" ", 2)[1], b"{}"))
         else:
             self._answer(rest[:size])
 
-    def _listing(self) -> None:
-        body = json.dumps({"object": "list", "data": [{"id": name, "object": "model"} for name in MODELS]}).encode()
-        self._write(
-            b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: %d\r\n\r\n" % len(body) + body
-        )
+    def _whole(self, body: bytes) -> None:
+        head = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: %d\r\n\r\n"
+        self._write(head % len(body) + body)
 
     def _answer(self, body: bytes) -> None:
         model = re.search(rb'"model": ?"([a-z0-9-]+)"', body)

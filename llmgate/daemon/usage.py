@@ -19,7 +19,8 @@ from llmgate.errors import StoreUnavailable
 
 PENDING_ROWS = 100_000
 """Rows kept while the database is away; then the oldest are dropped, and counted."""
-BATCH_ROWS = 500
+BATCH_ROWS = 100
+"""Rows of one transaction: few enough that preparing them does not hold up the event loop."""
 CLEANING_SECONDS = 3600.0
 ENDED_SESSIONS_KEPT = timedelta(days=7)
 

@@ -15,8 +15,13 @@ from llmgate.errors import Conflict, InvalidRequest
 
 
 def insert(tx: AsyncConnection, table: Table) -> postgresql.Insert:
+    """An INSERT that knows ON CONFLICT, for the database of this transaction."""
+    return insert_of(tx.dialect.name, table)
+
+
+def insert_of(dialect: str, table: Table) -> postgresql.Insert:
     """An INSERT that knows ON CONFLICT, which both databases spell alike but SQLAlchemy keeps in their dialects."""
-    if tx.dialect.name == "postgresql":
+    if dialect == "postgresql":
         return postgresql.insert(table)
     return sqlite.insert(table)  # type: ignore[return-value]  # the same methods, without a common base
 

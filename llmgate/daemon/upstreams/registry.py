@@ -10,8 +10,6 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
-import structlog
-
 from llmgate.config import HealthSettings, UpstreamSettings
 from llmgate.daemon.clock import monotonic
 from llmgate.daemon.events import EventBus, UpstreamChanged
@@ -88,7 +86,6 @@ class UpstreamRegistry:
         for name in dict.fromkeys(one.pool_name for one in upstreams):
             members = [member for member in self._members.values() if member.settings.pool_name == name]
             self._pools[name] = Pool(name, members)
-        self._log = structlog.get_logger("llmgate.upstreams")
 
     # -- life --------------------------------------------------------------------------------
 
@@ -96,13 +93,9 @@ class UpstreamRegistry:
         """Ask every upstream for its models, for at most ``START_SECONDS``."""
         for member in self._members.values():
             self._tell_queue(member)
-        probes = [asyncio.create_task(self._probe(member)) for member in self._members.values()]
-        done, late = await asyncio.wait(probes, timeout=START_SECONDS)
-        for probe in late:
-            probe.cancel()
-        await asyncio.gather(*done, *late, return_exceptions=True)
-        for probe in done:
-            probe.result()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(START_SECONDS):
+                await asyncio.gather(*(self._probe(member) for member in self._members.values()))
 
     async def run(self) -> None:
         """Probe each upstream when it is due, until cancelled."""
@@ -204,14 +197,10 @@ class UpstreamRegistry:
             return UpstreamUnavailable(
                 "The upstreams that could have this model have not answered yet.", retry_after=self._health.interval
             )
-        allowed = dict(self._allowed_models(may_use))
+        allowed = {known: pool.models[known] for known, pool in self._serving(may_use)}
         near = difflib.get_close_matches(name, allowed, n=3)
         hint = f"Did you mean {' or '.join(allowed[one] for one in near)}?" if near else None
         return ModelNotFound(f"The model {quoted(model)} was not found.", hint=hint, param="model")
-
-    def _allowed_models(self, may_use: MayUse) -> Iterator[tuple[str, str]]:
-        for name, pool in self._serving(may_use):
-            yield name, pool.models[name]
 
     def _serving(self, may_use: MayUse) -> Iterator[tuple[str, Pool]]:
         """Each model once, with the first pool that serves it."""

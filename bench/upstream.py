@@ -1,7 +1,7 @@
 """A fake Ollama that costs next to nothing: it lists its models and writes prepared bytes.
 
-The model's name says what it answers: ``burst-20`` is 20 chunks as fast as they go, ``paced-200-50``
-is 200 chunks, one every 50 milliseconds, ``hold`` never answers.
+The model's name says what it answers: ``burst-20`` is 20 chunks as fast as they go, ``paced-400-25``
+is 400 chunks, one every 25 milliseconds, ``hold`` never answers.
 
 Run: ``python -m bench.upstream PORT``
 """
@@ -17,7 +17,7 @@ from typing import cast
 import uvloop
 
 HEAD = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n"
-MODELS = [{"name": name, "model": name} for name in ("burst-20", "paced-200-50", "hold")]
+MODELS = [{"name": name, "model": name} for name in ("burst-20", "paced-400-25", "hold")]
 LISTINGS = {
     b"/api/tags": json.dumps({"models": MODELS}).encode(),
     b"/api/ps": json.dumps({"models": MODELS}).encode(),

@@ -111,6 +111,11 @@ class QueueSettings(Section):
     max_waiting_per_principal: int = Field(
         1_000, ge=1, description="Requests of one principal that may wait; more are refused with 429."
     )
+    max_waiting_bytes: int = Field(
+        512 * 1024 * 1024,
+        ge=1024 * 1024,
+        description="Memory for the bodies of waiting requests; one principal may take a fourth of it.",
+    )
     keepalive_after: float = Field(
         10, gt=0, le=3600, description="A stream that waits longer is opened and kept alive at this interval."
     )
@@ -136,8 +141,10 @@ class UpstreamSettings(Section):
     )
     api_key: SecretStr = Field(SecretStr(""), description="Bearer token that the upstream wants, if any.")
     connect_timeout: float = Field(3, gt=0, le=60, description="Seconds to connect.")
-    first_byte_timeout: float = Field(600, gt=0, description="Seconds to the first byte; includes loading a model.")
-    idle_timeout: float = Field(120, gt=0, description="Longest silence in the middle of an answer.")
+    first_byte_timeout: float = Field(
+        600, gt=0, le=86_400, description="Seconds to the first byte; includes loading a model."
+    )
+    idle_timeout: float = Field(120, gt=0, le=86_400, description="Longest silence in the middle of an answer.")
 
     @field_validator("url")
     @classmethod

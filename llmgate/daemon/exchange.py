@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from llmgate.daemon.clock import monotonic
+from llmgate.daemon.http import ABORT
 from llmgate.daemon.protocols.base import Call, Protocol
 from llmgate.errors import BodyTooLarge, InvalidRequest, LLMGateError
 
@@ -26,6 +27,8 @@ BODY_SECONDS = 60.0
 """Longest wait for a whole request body."""
 STALL_SECONDS = 30.0
 """A client that takes nothing for so long, or at most twice that, is treated as gone: it holds a slot."""
+FAIL_SECONDS = 5.0
+"""Longest wait for a client to take the news of a failure."""
 DISCARD_BYTES = 128 * 1024 * 1024
 """Of a body that is too large, so much is read and dropped, so that the client reads our answer
 instead of failing while it still sends."""
@@ -54,6 +57,7 @@ class Exchange:
         "_send",
         "_stall",
         "_task",
+        "_watcher",
         "_writing",
         "_written",
         "answer_begun",
@@ -89,6 +93,7 @@ class Exchange:
         self._receive = receive
         self._send = send
         self._task: asyncio.Task[Any] | None = None
+        self._watcher: asyncio.Task[None] | None = None
         self._interruption: Exception | None = None
         self._keepalive: asyncio.TimerHandle | asyncio.Task[None] | None = None
         self._writing = 0
@@ -97,10 +102,17 @@ class Exchange:
 
     # -- reading -----------------------------------------------------------------------------
 
-    async def read_body(self, limit: int) -> bytes:
-        """The whole body. Raises BodyTooLarge, InvalidRequest (too slow) or ClientGone."""
+    async def read_body(self, limit: int, reserve: Callable[[int], None] = lambda size: None) -> bytes:
+        """The whole body.
+
+        ``reserve`` is told of bytes before they are kept, and may raise. Raises BodyTooLarge, InvalidRequest
+        (too slow) or ClientGone.
+        """
         announced = header(self.scope, b"content-length")
-        too_large = announced is not None and announced.isdigit() and int(announced) > limit
+        expected = int(announced) if announced is not None and announced.isdigit() else 0
+        too_large = expected > limit
+        if not too_large:
+            reserve(expected)
         parts: list[bytes] = []
         size = 0
         try:
@@ -115,6 +127,7 @@ class Exchange:
                     size += len(part)
                     too_large = too_large or size > limit
                     if not too_large:
+                        reserve(max(0, min(len(part), size - expected)))
                         parts.append(part)
                     elif size > DISCARD_BYTES:
                         break
@@ -131,10 +144,9 @@ class Exchange:
 
     @contextmanager
     def interruptible(self) -> Iterator[None]:
-        """Within this block the client's hang-up and ``interrupt`` end the work at its next await,
-        as the exception that was given."""
+        """Within this block ``interrupt``, and after ``watch`` the client's hang-up, end the work at its
+        next await, as the exception that was given."""
         self._task = asyncio.current_task()
-        watcher = asyncio.create_task(self._watch())
         try:
             yield
         except asyncio.CancelledError:
@@ -144,8 +156,13 @@ class Exchange:
             raise self._interruption from None
         finally:
             self._task = None
-            watcher.cancel()
+            if self._watcher is not None:
+                self._watcher.cancel()
             self._stop_timers()
+
+    def watch(self) -> None:
+        """From now on, when the body has been read, notice the client's hang-up."""
+        self._watcher = asyncio.create_task(self._watch())
 
     def interrupt(self, reason: Exception) -> None:
         """End the work with ``reason``. Only the first call counts; harmless when it is over."""
@@ -197,8 +214,8 @@ class Exchange:
 
     async def end_stream(self) -> None:
         """The answer is complete."""
+        await self._put({"type": "http.response.body", "body": b"", "more_body": False})
         self.finished = True
-        await self._send({"type": "http.response.body", "body": b"", "more_body": False})
 
     async def _begin_answer(self, protocol: Protocol) -> None:
         if self._keepalive is not None:
@@ -213,40 +230,48 @@ class Exchange:
         self, status: int, body: bytes, content_type: bytes = b"application/json", headers: Sequence[Header] = ()
     ) -> None:
         """Send a whole answer."""
-        self.opened = self.finished = True
-        self.status = status
         extra = [(b"content-type", content_type), (b"content-length", str(len(body)).encode()), *headers]
-        await self._send({"type": "http.response.start", "status": status, "headers": self._headers(extra)})
-        await self._send({"type": "http.response.body", "body": body, "more_body": False})
+        await self._put({"type": "http.response.start", "status": status, "headers": self._headers(extra)})
+        self.opened = True
+        self.status = status
+        await self._put({"type": "http.response.body", "body": body, "more_body": False})
+        self.finished = True
 
     async def fail(self, protocol: Protocol, error: LLMGateError, body: bytes | None = None) -> None:
         """Tell the client what went wrong: as a status while nothing was sent, else as the terminal
         event of its dialect. ``body`` is an error body that the upstream wrote in that dialect."""
-        self._stop_timers()
         if self.finished:
             return
-        if self.opened:
-            await self._write(protocol.error_event(error, self.request_id))
-            await self.end_stream()
-            return
-        headers: list[Header] = []
-        if error.retry_after is not None:
-            headers.append((b"retry-after", str(max(1, round(error.retry_after))).encode()))
-        if error.status == 401:
-            headers.append((b"www-authenticate", b'Bearer realm="llmgate"'))
-        if error.status == 413:
-            headers.append((b"connection", b"close"))
-        await self.answer(error.status, body or protocol.error_body(error, self.request_id), headers=headers)
+        try:
+            async with asyncio.timeout(FAIL_SECONDS):
+                if self.opened:
+                    await self._write(protocol.error_event(error, self.request_id))
+                    await self.end_stream()
+                else:
+                    message = body or protocol.error_body(error, self.request_id)
+                    await self.answer(error.status, message, headers=_headers_of(error))
+        except TimeoutError:
+            await self.drop()
+        finally:
+            self._stop_timers()
+
+    async def drop(self) -> None:
+        """Let go of a client that is gone or takes nothing, and of what it has not taken."""
+        self.finished = True
+        abort = self.scope.get("extensions", {}).get(ABORT)
+        if abort is not None:
+            abort()
+            await asyncio.sleep(0)  # the server learns of it before we return
 
     async def _open_stream(self, protocol: Protocol) -> None:
-        self.opened = True
-        self.status = 200
         extra = [
             (b"content-type", protocol.stream_type.encode("ascii")),
             (b"cache-control", b"no-cache, no-transform"),
             (b"x-accel-buffering", b"no"),
         ]
-        await self._send({"type": "http.response.start", "status": 200, "headers": self._headers(extra)})
+        await self._put({"type": "http.response.start", "status": 200, "headers": self._headers(extra)})
+        self.opened = True
+        self.status = 200
 
     def _headers(self, extra: list[Header]) -> list[Header]:
         headers = [(b"x-request-id", self.request_id.encode("ascii")), *extra]
@@ -257,11 +282,17 @@ class Exchange:
         return headers
 
     async def _write(self, data: bytes) -> None:
+        await self._put({"type": "http.response.body", "body": data, "more_body": True})
+
+    async def _put(self, message: Message) -> None:
+        """Everything to the client goes through here: it may wait until the client takes what came before."""
         if self._stall is None:
             self._watch_for_stall(-1)
         self._writing += 1
-        await self._send({"type": "http.response.body", "body": data, "more_body": True})
-        self._written += 1
+        try:
+            await self._send(message)
+        finally:
+            self._written += 1
 
     def _watch_for_stall(self, seen: int) -> None:
         """One timer per stream, instead of one per chunk: a write that is still the same one when it
@@ -271,3 +302,15 @@ class Exchange:
         else:
             loop = asyncio.get_running_loop()
             self._stall = loop.call_later(STALL_SECONDS, self._watch_for_stall, self._written)
+
+
+def _headers_of(error: LLMGateError) -> list[Header]:
+    """What an error says in headers."""
+    headers: list[Header] = []
+    if error.retry_after is not None:
+        headers.append((b"retry-after", str(max(1, round(error.retry_after))).encode()))
+    if error.status == 401:
+        headers.append((b"www-authenticate", b'Bearer realm="llmgate"'))
+    if error.status == 413:
+        headers.append((b"connection", b"close"))
+    return headers

@@ -16,6 +16,7 @@ import structlog
 from llmgate.config import Settings
 from llmgate.daemon.auth.authenticator import Authenticator
 from llmgate.daemon.auth.principals import Principal
+from llmgate.daemon.budget import BodyBudget
 from llmgate.daemon.events import EventBus
 from llmgate.daemon.exchange import ClientGone, Exchange, Receive, Scope, Send, header
 from llmgate.daemon.journey import Journey
@@ -25,12 +26,16 @@ from llmgate.daemon.protocols.base import Call
 from llmgate.daemon.protocols.bodies import parse_body_async
 from llmgate.daemon.queue.interface import QueueManagerInterface
 from llmgate.daemon.queue.ticket import Grant, Ticket
+from llmgate.daemon.upstreams.messages import forwarded_headers
 from llmgate.daemon.upstreams.registry import UpstreamRegistry
 from llmgate.errors import (
+    AuthenticationFailed,
     Draining,
     InvalidRequest,
     LLMGateError,
     MethodNotAllowed,
+    PermissionDenied,
+    StoreUnavailable,
     UnsupportedByUpstream,
     UpstreamCut,
     UpstreamRefused,
@@ -44,8 +49,8 @@ ATTEMPTS = 3
 RETRY_SECONDS = 0.2
 """Pause before the second attempt, twice that before the third: a busy server is not free at once."""
 
-CUT_SECONDS = 5.0
-"""Time for the error event of an answer that was cut; tried again until it is out or the client gone."""
+CUT_SECONDS = 6.0
+"""Time for the error events of the answers that are cut at a shutdown."""
 
 PRIORITY = b"x-llmgate-priority"
 _CLIENT_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
@@ -70,8 +75,10 @@ class Gateway:
         self._bus = bus
         self._client_address = client_address
         self._processor = RequestProcessor(upstreams)
-        self._active: set[Exchange] = set()
+        self._active: dict[Exchange, Journey] = {}
+        self._bodies = BodyBudget(settings.queue.max_waiting_bytes)
         self._idle = asyncio.Event()
+        self._hurry = asyncio.Event()
         self._draining = False
         self._log = structlog.get_logger("llmgate.gateway")
 
@@ -79,11 +86,13 @@ class Gateway:
         """Serve one request, whatever comes: every error ends in the dialect of ``endpoint``."""
         exchange = Exchange(scope, receive, send, _request_id(scope))
         journey = Journey(endpoint.protocol.name, endpoint.route.path, exchange)
-        self._active.add(exchange)
+        self._active[exchange] = journey
         try:
-            await self._conduct(endpoint, exchange, journey)
+            with exchange.interruptible():
+                await self._conduct(endpoint, exchange, journey)
         except ClientGone:
             journey.client_left()
+            await exchange.drop()
         except LLMGateError as failure:
             journey.failed(failure)
             await exchange.fail(endpoint.protocol, failure, getattr(failure, "body", None))
@@ -96,7 +105,8 @@ class Gateway:
             journey.failed(defect)
             await exchange.fail(endpoint.protocol, defect)
         finally:
-            self._active.discard(exchange)
+            del self._active[exchange]
+            self._bodies.forget(exchange)
             if not self._active:
                 self._idle.set()
             journey.close(self._bus)
@@ -105,17 +115,16 @@ class Gateway:
         """The main flow, step by step."""
         principal = await self._authenticate(exchange)
         journey.principal = principal
-        call, body_bytes = await self._classify(endpoint, exchange)
+        call, body_bytes = await self._classify(endpoint, exchange, principal)
         journey.called(call)
         level = self._level(principal, exchange)
         pool = self._authorise(principal, call)
         ticket = self._ticket(principal, call, level, pool, body_bytes)
         journey.admitted(ticket)
-        with exchange.interruptible():
-            if call.stream:
-                exchange.keep_alive(call.protocol, call, self._settings.queue.keepalive_after)
-            served = await self._serve_in_turn(call, ticket, exchange, journey)
-        journey.completed(served)
+        exchange.watch()
+        if call.stream:
+            exchange.keep_alive(call.protocol, call, self._settings.queue.keepalive_after)
+        journey.completed(await self._serve_in_turn(call, ticket, exchange, journey))
 
     async def _authenticate(self, exchange: Exchange) -> Principal:
         scope = exchange.scope
@@ -123,12 +132,15 @@ class Gateway:
             scope["headers"], address=self._client_address(scope), method=scope["method"]
         )
 
-    async def _classify(self, endpoint: Endpoint, exchange: Exchange) -> tuple[Call, int]:
+    async def _classify(self, endpoint: Endpoint, exchange: Exchange, principal: Principal) -> tuple[Call, int]:
+        if self._draining:
+            raise Draining("The gateway is shutting down.", retry_after=5)
         if exchange.scope["method"] != "POST":
             raise MethodNotAllowed(f"{endpoint.route.path} takes POST.")
-        raw = await exchange.read_body(self._settings.server.max_body_bytes)
+        reserve = self._bodies.reservation(exchange, principal.owner)
+        raw = await exchange.read_body(self._settings.server.max_body_bytes, reserve)
         call = endpoint.protocol.parse(exchange.request_id, endpoint.route, await parse_body_async(raw))
-        call.headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in exchange.scope["headers"]}
+        call.headers = forwarded_headers(exchange.scope["headers"])
         return call, len(raw)
 
     def _level(self, principal: Principal, exchange: Exchange) -> int:
@@ -150,8 +162,6 @@ class Gateway:
         return resolved.pool
 
     def _ticket(self, principal: Principal, call: Call, level: int, pool: str, body_bytes: int) -> Ticket:
-        if self._draining:
-            raise Draining("The gateway is shutting down.", retry_after=5)
         return Ticket(
             id=call.request_id,
             pool=pool,
@@ -172,20 +182,23 @@ class Gateway:
                 await asyncio.sleep(RETRY_SECONDS * (ticket.attempt - 1))
             grant = await self._wait_for_turn(ticket, exchange)
             journey.granted(grant)
-            tokens: float | None = None
-            cancelled = True
+            # What the flow is charged for, and whether a generation may have to wind down.
+            tokens, cancelled = 0.0, False
             try:
                 served = await self._processor.run(call, grant, exchange)
-                tokens, cancelled = served.usage.service, False
+                tokens = ticket.cost if served.usage.service is None else served.usage.service
                 return served
             except (UpstreamUnreachable, UpstreamRefused):
-                cancelled = False
                 if exchange.answer_begun or ticket.attempt >= ATTEMPTS:
                     raise
-                tokens = 0.0
                 ticket = ticket.retried(avoid=grant.upstream)
-            except (UpstreamRejected, UpstreamCut, UnsupportedByUpstream):
-                cancelled = False  # it ended by itself: there is no generation left that must wind down
+            except (UpstreamRejected, UnsupportedByUpstream):
+                raise
+            except UpstreamCut:
+                tokens = 2.0 * exchange.chunks
+                raise
+            except BaseException:
+                tokens, cancelled = max(ticket.cost, 2.0 * exchange.chunks), True
                 raise
             finally:
                 self._queue.release(grant, tokens, cancelled=cancelled)
@@ -212,21 +225,53 @@ class Gateway:
         self._draining = True
 
     async def finished(self, seconds: float) -> None:
-        """Wait until no request is left; after ``seconds`` end the remaining ones."""
-        self._idle.clear()
-        while self._active:
-            try:
-                async with asyncio.timeout(seconds):
-                    await self._idle.wait()
-            except TimeoutError:
-                self.cut()
-                seconds = CUT_SECONDS
-            self._idle.clear()
-
-    def cut(self) -> None:
-        """End every answer that is still running, with a terminal error."""
+        """Wait until no request is left; after ``seconds``, or ``cut``, end the remaining ones."""
+        if await self._all_gone(seconds, self._hurry):
+            return
         for exchange in list(self._active):
             exchange.interrupt(Draining("The gateway is shutting down.", retry_after=5))
+        await self._all_gone(CUT_SECONDS)
+
+    def cut(self) -> None:
+        """Somebody is in a hurry: do not wait for running answers any longer."""
+        self._hurry.set()
+
+    async def _all_gone(self, seconds: float, hurry: asyncio.Event | None = None) -> bool:
+        self._idle.clear()
+        if not self._active:
+            return True
+        events = [self._idle] if hurry is None else [self._idle, hurry]
+        waits = [asyncio.create_task(event.wait()) for event in events]
+        await asyncio.wait(waits, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
+        for wait in waits:
+            wait.cancel()
+        return not self._active
+
+    # -- being revoked -----------------------------------------------------------------------
+
+    async def watch_credentials(self) -> None:
+        """Whenever somebody's rights have changed, ask of every active request whether it is still allowed,
+        and end those that are not. Runs until cancelled."""
+        while True:
+            await self._authenticator.changed.wait()
+            self._authenticator.changed.clear()
+            for exchange, refusal in await self._recheck():
+                exchange.interrupt(refusal)
+
+    async def _recheck(self) -> list[tuple[Exchange, LLMGateError]]:
+        """Those that are not allowed any more. All are found before any is ended: the end of one would
+        give its slot to another."""
+        refused: list[tuple[Exchange, LLMGateError]] = []
+        for exchange, journey in list(self._active.items()):
+            if journey.principal is None:
+                continue
+            try:
+                await self._authenticate(exchange)
+            except (AuthenticationFailed, PermissionDenied) as refusal:
+                refused.append((exchange, refusal))
+            except StoreUnavailable:
+                self._log.warning("revocation_not_checked", request_id=exchange.request_id)
+        return refused
 
 
 def _request_id(scope: Scope) -> str:

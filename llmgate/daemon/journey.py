@@ -10,10 +10,12 @@ from llmgate.daemon.processor import Served
 from llmgate.daemon.protocols.base import Call, Usage
 from llmgate.daemon.queue.ticket import Grant, Outcome, Ticket
 from llmgate.errors import (
+    AuthenticationFailed,
     CancelledByAdmin,
     Draining,
     LimitExceeded,
     LLMGateError,
+    PermissionDenied,
     QueueFull,
     QueueTimeout,
 )
@@ -25,6 +27,8 @@ _OUTCOMES: tuple[tuple[type[LLMGateError], Outcome], ...] = (
     (CancelledByAdmin, Outcome.CANCELLED_IN_QUEUE),
     (Draining, Outcome.SHUTDOWN),
 )
+
+_REVOKED = (AuthenticationFailed, PermissionDenied)
 
 
 def outcome_of(failure: LLMGateError) -> Outcome:
@@ -92,7 +96,10 @@ class Journey:
 
     def failed(self, failure: LLMGateError) -> None:
         self._failure = failure
-        self._outcome = outcome_of(failure)
+        if isinstance(failure, _REVOKED):  # taken away from it while it waited or was answered
+            self._outcome = Outcome.CLIENT_DISCONNECTED if self._grant else Outcome.CANCELLED_IN_QUEUE
+        else:
+            self._outcome = outcome_of(failure)
         if self._exchange.answer_begun:
             self._usage = self._partial_usage()
 

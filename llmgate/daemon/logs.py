@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import sys
 from collections.abc import MutableMapping
@@ -20,6 +21,14 @@ def _severity(_logger: Any, method: str, event: MutableMapping[str, Any]) -> Mut
     return event
 
 
+_encode = json.JSONEncoder(default=repr, ensure_ascii=False).encode
+
+
+def _as_json(event: MutableMapping[str, Any], **_: Any) -> str:
+    """With an encoder that is made once: ``json.dumps`` with options makes one for every line."""
+    return _encode(event)
+
+
 def configure_logging(settings: LogSettings) -> None:
     """Send everything to stderr. Called once, by the command that runs the daemon."""
     level = _LEVELS[settings.level]
@@ -33,7 +42,7 @@ def configure_logging(settings: LogSettings) -> None:
     last: list[Any] = (
         [structlog.dev.ConsoleRenderer(repr_native_str=True, exception_formatter=structlog.dev.plain_traceback)]
         if console
-        else [structlog.processors.format_exc_info, structlog.processors.JSONRenderer()]
+        else [structlog.processors.format_exc_info, structlog.processors.JSONRenderer(serializer=_as_json)]
     )
     structlog.configure(
         processors=[*shared, *last],

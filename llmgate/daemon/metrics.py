@@ -25,10 +25,12 @@ class Metrics:
         self._finished = Counter(
             "llmgate_requests", "Requests by outcome.", ("protocol", "level", "outcome"), registry=self._registry
         )
+        self._finished_by: dict[tuple[str, int, str], Counter] = {}
         self._refused = Counter(
             "llmgate_refused_requests", "Requests refused before they waited.", ("code",), registry=self._registry
         )
-        self._tokens = Counter("llmgate_tokens", "Tokens that models reported.", ("kind",), registry=self._registry)
+        tokens = Counter("llmgate_tokens", "Tokens that models reported.", ("kind",), registry=self._registry)
+        self._input_tokens, self._output_tokens = tokens.labels("input"), tokens.labels("output")
         self._promotions = Counter("llmgate_promotions", "Tickets that aged.", ("to",), registry=self._registry)
         self._wait = self._histogram("llmgate_wait_seconds", "Wait for a turn, by submitted level.")
         self._first_byte = self._histogram("llmgate_first_byte_seconds", "Arrival to first byte of the answer.")
@@ -49,15 +51,19 @@ class Metrics:
 
     def _finish(self, event: RequestFinished) -> None:
         level = event.submitted_level
-        self._finished.labels(event.protocol, str(level), event.outcome).inc()
+        key = (event.protocol, level, event.outcome)
+        counter = self._finished_by.get(key)
+        if counter is None:
+            counter = self._finished_by[key] = self._finished.labels(event.protocol, str(level), event.outcome)
+        counter.inc()
         self._wait[level].observe(event.wait)
         self._duration[level].observe(event.duration)
         if event.first_byte is not None:
             self._first_byte[level].observe(event.first_byte)
         if event.input_tokens:
-            self._tokens.labels("input").inc(event.input_tokens)
+            self._input_tokens.inc(event.input_tokens)
         if event.output_tokens:
-            self._tokens.labels("output").inc(event.output_tokens)
+            self._output_tokens.inc(event.output_tokens)
 
     def render(self) -> bytes:
         """The text that a scrape gets."""

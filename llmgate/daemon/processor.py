@@ -24,6 +24,8 @@ from llmgate.errors import (
 
 WHOLE_ANSWER_BYTES = 64 * 1024 * 1024
 ERROR_BODY_BYTES = 64 * 1024
+ERROR_BODY_SECONDS = 10.0
+"""An upstream that answers with an error and then hangs keeps its slot no longer than that."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +78,11 @@ class RequestProcessor:
 
 async def refusal(call: Call, answer: UpstreamAnswer) -> LLMGateError:
     """What an answer that is not 200 means for the client."""
-    body = await answer.read(ERROR_BODY_BYTES)
+    try:
+        async with asyncio.timeout(ERROR_BODY_SECONDS):
+            body = await answer.read(ERROR_BODY_BYTES)
+    except (TimeoutError, UpstreamError):
+        body = b""
     text = error_text(answer.status, body)
     if answer.status in (429, 503):
         return UpstreamRefused(f"The upstream is busy: {text}", retry_after=answer.retry_after or 5)

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import suppress
 
 from llmgate.daemon.exchange import Exchange
 from llmgate.daemon.protocols.base import Call, StreamReader
 from llmgate.daemon.upstreams.base import UpstreamAnswer
-from llmgate.errors import UpstreamCut
+from llmgate.errors import UpstreamCut, UpstreamError
+
+REST_SECONDS = 1.0
+"""An answer is over when the upstream said so. If the connection is quiet so soon after, it can be used again."""
 
 
 async def relay(
@@ -23,14 +28,27 @@ async def relay(
     the stream ended without saying that it is complete, so that a truncated answer never looks whole.
     """
     protocol = call.protocol
-    async for chunk in answer.chunks():
+    chunks = answer.chunks()
+    async for chunk in chunks:
         progressed()
         out = reader.feed(chunk)
         if out:
             await exchange.write_chunk(protocol, out)
-    rest = reader.finish()
-    if rest:
-        await exchange.write_chunk(protocol, rest)
+        if reader.complete:
+            break
+    else:
+        rest = reader.finish()
+        if rest:
+            await exchange.write_chunk(protocol, rest)
     if not reader.complete and reader.failed is None:
         raise UpstreamCut("The upstream ended in the middle of its answer.")
     await exchange.end_stream()
+    await _read_rest(chunks)
+
+
+async def _read_rest(chunks: AsyncIterator[bytes]) -> None:
+    """The client has its answer; what may still come is of no interest."""
+    with suppress(TimeoutError, UpstreamError):
+        async with asyncio.timeout(REST_SECONDS):
+            async for _ in chunks:
+                pass

@@ -14,6 +14,7 @@ import uvicorn
 
 from llmgate.config import ServerSettings, Settings
 from llmgate.daemon.app import Application
+from llmgate.daemon.http import GatewayProtocol
 from llmgate.daemon.services import Services, open_services
 from llmgate.errors import AddressInUse, StartupError
 
@@ -67,7 +68,7 @@ class GatewayServer(uvicorn.Server):
     def __init__(self, services: Services, announce: Announce) -> None:
         config = uvicorn.Config(
             Application(services),
-            http="httptools",
+            http=GatewayProtocol,
             ws="none",
             lifespan="off",
             loop="none",

@@ -172,6 +172,7 @@ async def open_services(settings: Settings) -> AsyncIterator[Services]:
         await upstreams.start()
         supervisor.start("upstreams", upstreams.run())
         supervisor.start("usage", usage.run())
+        supervisor.start("credentials", services.gateway.watch_credentials())
         yield services
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 
 import structlog
@@ -35,6 +35,7 @@ class UsageRecorder:
         self._authenticator = authenticator
         self._settings = settings
         self._pending: deque[RequestFinished] = deque()
+        self._used: dict[str, datetime] = {}
         self._writing = asyncio.Lock()
         self._log = structlog.get_logger("llmgate.usage")
 
@@ -62,27 +63,41 @@ class UsageRecorder:
                     clean_at = monotonic() + CLEANING_SECONDS
             except StoreUnavailable as failure:
                 self._log.warning("usage_not_written", pending=len(self._pending), reason=failure.message)
+            except Exception:  # whatever one row or one statement is wrong with, the next ones are to be written
+                self._log.exception("usage_not_written", pending=len(self._pending))
 
     async def flush(self) -> None:
         """Write everything that is pending. Raises StoreUnavailable; nothing is lost by that."""
         async with self._writing:
-            used = self._authenticator.used()
-            while self._pending or used:
+            self._used.update(self._authenticator.used())
+            if self._used:
+                async with self._database.begin() as tx:
+                    await keys.touch_used(tx, self._used)
+                self._used = {}
+            while self._pending:
                 batch = [self._pending.popleft() for _ in range(min(BATCH_ROWS, len(self._pending)))]
                 try:
-                    await self._write(batch, used)
-                except BaseException:
+                    await self._write(batch)
+                except (StoreUnavailable, asyncio.CancelledError):
                     self._pending.extendleft(reversed(batch))
                     raise
-                used = {}
+                except Exception:  # one of the rows cannot be written: the others can
+                    await self._write_singly(batch)
 
-    async def _write(self, batch: Sequence[RequestFinished], used: Mapping[str, datetime]) -> None:
+    async def _write(self, batch: Sequence[RequestFinished]) -> None:
         async with self._database.begin() as tx:
-            if batch:
-                # What was written before, by a batch whose fate was unclear, must not be counted twice.
-                await usage.add(tx, await requests.insert_many(tx, batch))
-            if used:
-                await keys.touch_used(tx, used)
+            # What was written before, by a batch whose fate was unclear, must not be counted twice.
+            await usage.add(tx, await requests.insert_many(tx, batch))
+
+    async def _write_singly(self, batch: Sequence[RequestFinished]) -> None:
+        for row in batch:
+            try:
+                await self._write([row])
+            except StoreUnavailable:
+                self._pending.append(row)
+            except Exception:  # this is the one
+                self.dropped += 1
+                self._log.exception("usage_row_dropped", request_id=row.request_id)
 
     async def _forget_old(self) -> None:
         now = utc_now()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import time
 from collections import OrderedDict
@@ -71,6 +72,8 @@ class Authenticator:
         self._generation = 0
         self._outage_until: float | None = None
         self._used: dict[str, float] = {}
+        self.changed = asyncio.Event()
+        """Set by ``invalidate``; whoever watches it clears it."""
 
     async def authenticate(self, headers: Headers, *, address: str, method: str) -> Principal:
         """Who sent these headers (names in lower case, as ASGI gives them) from this address.
@@ -80,7 +83,10 @@ class Authenticator:
         """
         secret, is_cookie = credentials.extract(headers, placeholders=self._placeholders, cookie=self._cookie)
         if secret is None:
-            return self._by_address(address)
+            principal = self._by_address(address)
+            if credentials.is_foreign_page(headers, method, self._origin):
+                raise _foreign_page()
+            return principal
         digest = hashlib.sha256(secret).digest()
         now = self._clock()
         known = self._cache.get(digest)
@@ -94,15 +100,14 @@ class Authenticator:
         if principal.kind is PrincipalKind.KEY:
             self._used[principal.id] = time.time()
         if is_cookie and not credentials.may_change_state(headers, method, self._origin):
-            raise PermissionDenied(
-                "A page of another site may not do that.", hint="Check server.public_url if this is the gateway's own."
-            )
+            raise _foreign_page()
         return principal
 
     def invalidate(self) -> None:
         """Forget what was verified: somebody was revoked, disabled or changed."""
         self._cache.clear()
         self._generation += 1
+        self.changed.set()
 
     def used(self) -> dict[str, datetime]:
         """When each API key was last used, since this was asked last."""
@@ -176,3 +181,9 @@ class Authenticator:
             models=frozenset(key.models) if key.models is not None else None,
             weight=key.weight,
         )
+
+
+def _foreign_page() -> PermissionDenied:
+    return PermissionDenied(
+        "A page of another site may not do that.", hint="Check server.public_url if this is the gateway's own."
+    )

@@ -82,6 +82,19 @@ def may_change_state(headers: Headers, method: str, origin: str) -> bool:
     return False
 
 
+def is_foreign_page(headers: Headers, method: str, origin: str) -> bool:
+    """Whether a browser made this request for a page of another site. A whitelisted address proves itself as
+    little by its own doing as a cookie does; but what is no browser sends neither header."""
+    if method in _SAFE_METHODS:
+        return False
+    for name, value in headers:
+        if name == b"sec-fetch-site" and value not in (b"same-origin", b"none"):
+            return True
+        if name == b"origin" and value.decode("latin-1").lower() != origin:
+            return True
+    return False
+
+
 def _from_cookies(headers: list[bytes], wanted: bytes) -> bytes | None:
     found: bytes | None = None
     for pair in b";".join(headers).split(b";"):

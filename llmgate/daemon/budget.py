@@ -1,0 +1,49 @@
+"""How much of the gateway's memory the bodies of waiting requests may take."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Hashable
+
+from llmgate.errors import LimitExceeded, QueueFull
+
+OWNER_SHARE = 4
+"""One principal may take a fourth of it, so that one cannot lock out all others."""
+RETRY_AFTER = 10.0
+
+
+class BodyBudget:
+    """Counts the bytes of all bodies that are held, from before they are read until their request has ended."""
+
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
+        self._held = 0
+        self._held_by: Counter[str] = Counter()
+        self._of: dict[Hashable, tuple[str, int]] = {}
+
+    def reservation(self, request: Hashable, owner: str) -> Callable[[int], None]:
+        """A function that reserves so many bytes more for ``request``. It raises LimitExceeded when this
+        owner's share is used up, QueueFull when everything is."""
+
+        def reserve(size: int) -> None:
+            if self._held_by[owner] + size > self._limit // OWNER_SHARE:
+                raise LimitExceeded(
+                    "Your waiting requests hold too much memory.",
+                    hint="Let some of them finish.",
+                    retry_after=RETRY_AFTER,
+                )
+            if self._held + size > self._limit:
+                raise QueueFull("The waiting requests hold all the memory there is for them.", retry_after=RETRY_AFTER)
+            self._held += size
+            self._held_by[owner] += size
+            self._of[request] = (owner, self._of.get(request, (owner, 0))[1] + size)
+
+        return reserve
+
+    def forget(self, request: Hashable) -> None:
+        """The request has ended."""
+        owner, size = self._of.pop(request, ("", 0))
+        self._held -= size
+        self._held_by[owner] -= size
+        if not self._held_by[owner]:
+            del self._held_by[owner]

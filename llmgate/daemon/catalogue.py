@@ -73,7 +73,7 @@ class Catalogue:
     async def show(self, principal: Principal, exchange: Exchange) -> Mapping[str, Any]:
         """Ollama: details of one model, from one of its upstreams."""
         body = parse_body(await exchange.read_body(BODY_BYTES))
-        model = body.get("model", body.get("name"))
+        model = body.get("model") or body.get("name")  # Ollama's own client sends the old name, and an empty new one
         if not isinstance(model, str) or not model:
             raise InvalidRequest("model must name a model.", param="model")
         return await self._upstreams.show(model, principal.may_use)
@@ -84,7 +84,4 @@ class Catalogue:
 
     async def model(self, principal: Principal, exchange: Exchange) -> Mapping[str, Any]:
         """OpenAI: one model, whose name is the rest of the path."""
-        wanted = exchange.scope["path_params"]["model"]
-        canonical = self._upstreams.resolve(wanted, principal.may_use).model
-        listed = self._upstreams.openai_models(principal.may_use)
-        return next(entry for entry in listed if entry["id"] == canonical)
+        return self._upstreams.openai_model(exchange.scope["path_params"]["model"], principal.may_use)

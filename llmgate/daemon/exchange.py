@@ -212,9 +212,14 @@ class Exchange:
         self.chunks += 1
         await self._write(data)
 
-    async def end_stream(self) -> None:
-        """The answer is complete."""
-        await self._put({"type": "http.response.body", "body": b"", "more_body": False})
+    async def end_stream(self, protocol: Protocol, data: bytes = b"") -> None:
+        """Send the last piece of a streamed answer."""
+        if data and not self.answer_begun:
+            await self._begin_answer(protocol)
+        elif not self.opened:
+            await self._open_stream(protocol)
+        self.chunks += bool(data)
+        await self._put({"type": "http.response.body", "body": data, "more_body": False})
         self.finished = True
 
     async def _begin_answer(self, protocol: Protocol) -> None:
@@ -245,8 +250,9 @@ class Exchange:
         try:
             async with asyncio.timeout(FAIL_SECONDS):
                 if self.opened:
-                    await self._write(protocol.error_event(error, self.request_id))
-                    await self.end_stream()
+                    event = protocol.error_event(error, self.request_id)
+                    await self._put({"type": "http.response.body", "body": event, "more_body": False})
+                    self.finished = True
                 else:
                     message = body or protocol.error_body(error, self.request_id)
                     await self.answer(error.status, message, headers=_headers_of(error))

@@ -44,10 +44,11 @@ from llmgate.errors import (
 )
 
 ATTEMPTS = 3
-"""How often a request may be given to an upstream that then could not or would not take it."""
+"""How often a request may be given to upstreams that refuse it because they are busy."""
 
 RETRY_SECONDS = 0.2
-"""Pause before the second attempt, twice that before the third: a busy server is not free at once."""
+RETRY_SECONDS_MAX = 1.0
+"""Pause before the second attempt, twice that before the third, and so on: a busy server is not free at once."""
 
 CUT_SECONDS = 6.0
 """Time for the error events of the answers that are cut at a shutdown."""
@@ -176,10 +177,15 @@ class Gateway:
 
     async def _serve_in_turn(self, call: Call, ticket: Ticket, exchange: Exchange, journey: Journey) -> Served:
         """Wait for a grant and serve the request with it. Once more, with a new grant, where the
-        upstream could not be reached or refused before any byte of an answer."""
+        upstream could not be reached or refused before any byte of an answer.
+
+        One that cannot be reached is soon known to be out, and the queue then waits for it as long as an
+        outage may take; one that refuses is asked ``ATTEMPTS`` times.
+        """
+        refusals = 0
         while True:
             if ticket.attempt > 1:
-                await asyncio.sleep(RETRY_SECONDS * (ticket.attempt - 1))
+                await asyncio.sleep(min(RETRY_SECONDS * (ticket.attempt - 1), RETRY_SECONDS_MAX))
             grant = await self._wait_for_turn(ticket, exchange)
             journey.granted(grant)
             # What the flow is charged for, and whether a generation may have to wind down.
@@ -188,8 +194,9 @@ class Gateway:
                 served = await self._processor.run(call, grant, exchange)
                 tokens = ticket.cost if served.usage.service is None else served.usage.service
                 return served
-            except (UpstreamUnreachable, UpstreamRefused):
-                if exchange.answer_begun or ticket.attempt >= ATTEMPTS:
+            except (UpstreamUnreachable, UpstreamRefused) as failure:
+                refusals += isinstance(failure, UpstreamRefused)
+                if exchange.answer_begun or refusals >= ATTEMPTS:
                     raise
                 ticket = ticket.retried(avoid=grant.upstream)
             except (UpstreamRejected, UnsupportedByUpstream):

@@ -89,7 +89,7 @@ async def refusal(call: Call, answer: UpstreamAnswer) -> LLMGateError:
     if answer.status in (401, 403):
         # The caller's credentials were ours to judge; these are the gateway's own.
         return UpstreamError("The upstream does not accept the gateway's credentials.")
-    if answer.status in (405, 501):
+    if answer.status in (405, 501) or (answer.status == 404 and own_words(call.protocol, body) is None):
         return UnsupportedByUpstream(f"The upstream of this model does not do {call.route.path}.")
     status = answer.status if answer.status >= 400 else 502
     return UpstreamRejected(text, status=status, body=own_words(call.protocol, body))

@@ -32,18 +32,18 @@ async def relay(
     async for chunk in chunks:
         progressed()
         out = reader.feed(chunk)
+        if reader.complete:
+            await exchange.end_stream(protocol, out)
+            await _read_rest(chunks)
+            return
         if out:
             await exchange.write_chunk(protocol, out)
-        if reader.complete:
-            break
-    else:
-        rest = reader.finish()
+    rest = reader.finish()
+    if not reader.complete and reader.failed is None:
         if rest:
             await exchange.write_chunk(protocol, rest)
-    if not reader.complete and reader.failed is None:
         raise UpstreamCut("The upstream ended in the middle of its answer.")
-    await exchange.end_stream()
-    await _read_rest(chunks)
+    await exchange.end_stream(protocol, rest)
 
 
 async def _read_rest(chunks: AsyncIterator[bytes]) -> None:

@@ -209,3 +209,17 @@ async def test_what_an_openai_upstream_cannot_do_is_said_in_the_callers_dialect(
     assert answer.status_code == 400
     assert "template" in answer.json()["error"]
     assert not vllm.requests
+
+
+async def test_a_route_that_this_ollama_does_not_have_yet_is_said_clearly(
+    gateway: Running, ollama: FakeOllama
+) -> None:
+    ollama.script(Script(status=404, body=b"404 page not found", content_type="text/plain"))
+    answer = await gateway.post("/v1/messages", {**CHAT, "max_tokens": 5})
+    assert answer.status_code == 400
+    assert "/v1/messages" in message_of("/v1/messages", answer.json())
+
+
+async def test_the_old_spelling_of_show_is_understood(gateway: Running) -> None:
+    """Ollama's own command sends both names, the new one empty."""
+    assert (await gateway.post("/api/show", {"model": "", "name": "llama3.2", "options": None})).status_code == 200

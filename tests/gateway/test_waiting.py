@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from llmgate.config import QueueSettings
+from llmgate.config import HealthSettings, QueueSettings
+from llmgate.daemon.events import UpstreamChanged
 from llmgate.daemon.queue.ticket import Outcome
 from tests.fakes import FakeOllama, Script
 from tests.gateway.harness import CHAT, Running, run_gateway, settings_for, upstream_for
@@ -165,3 +166,20 @@ async def test_an_answer_that_outlives_the_drain_ends_in_a_terminal_error(ollama
         last = json.loads((await running).text.splitlines()[-1])
         assert "shutting down" in last["error"]
         assert (await gateway.outcome()).outcome is Outcome.SHUTDOWN
+
+
+async def test_waiting_requests_survive_a_restart_of_their_upstream(ollama: FakeOllama, tmp_path: Path) -> None:
+    health = HealthSettings(interval=0.2, timeout=1, backoff_max=0.2)
+    settings = settings_for(tmp_path / "state", [upstream_for(ollama)], health=health)
+    async with run_gateway(settings) as gateway:
+        ollama.script(Script(hang=True))
+        body = {**CHAT, "stream": False}
+        running = asyncio.create_task(gateway.post("/api/chat", body))
+        await ollama.request(0)
+        waiting = [asyncio.create_task(gateway.post("/api/chat", body)) for _ in range(3)]
+        await gateway.waiting(3)
+        await ollama.stop()
+        assert (await running).status_code == 502
+        await gateway.until(lambda: any(isinstance(e, UpstreamChanged) and not e.usable for e in gateway.events))
+        await ollama.start()
+        assert {answer.status_code for answer in await asyncio.gather(*waiting)} == {200}

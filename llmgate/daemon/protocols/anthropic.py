@@ -14,7 +14,6 @@ from llmgate.daemon.protocols.fields import (
     expect_messages,
     expected_cost,
     model_of,
-    object_in,
     stream_of,
 )
 from llmgate.daemon.protocols.openai import EventReader
@@ -86,8 +85,8 @@ class AnthropicProtocol(Protocol):
     def reader(self, call: Call) -> MessageReader:
         return MessageReader()
 
-    def usage_of(self, call: Call, answer: bytes) -> Usage:
-        return _usage_in(object_in(answer) or {})
+    def usage_of(self, call: Call, answer: dict[str, Any]) -> Usage:
+        return _usage_in(answer)
 
     def cost_of(self, call: Call, body_bytes: int) -> float:
         return expected_cost(call.route.task, call.body, body_bytes, call.body.get("max_tokens"))

@@ -50,7 +50,7 @@ class Call:
 
     ``model`` is the name as the client wrote it, ``canonical_model`` as its pool lists it. ``wants_usage``
     tells whether an OpenAI client asked for the usage chunk itself. ``sent_at`` is when it was last sent
-    to an upstream, in seconds on the monotonic clock.
+    to an upstream, in seconds on the monotonic clock. ``headers`` are those of the client's that go on.
     """
 
     request_id: str
@@ -71,6 +71,9 @@ class StreamReader(ABC):
     ``feed`` returns the bytes that the client shall see (whole lines or events only: what is not
     complete yet is kept back), so that a cut stream never shows half a line. Raises
     UpstreamProtocolError when a line outgrows the bound.
+
+    Once ``complete`` is true nothing more comes: the bytes returned until then are the whole answer and
+    ``usage`` is settled. What an upstream sends after that is neither shown nor read.
     """
 
     usage: Usage
@@ -85,7 +88,10 @@ class StreamReader(ABC):
 
     @abstractmethod
     def finish(self) -> bytes:
-        """The stream ended: settle ``usage`` and ``complete``; returns what was kept back but is whole."""
+        """The stream ended: settle ``usage`` and ``complete``; returns what was kept back but is whole.
+
+        Nothing, when the stream was complete before.
+        """
 
 
 class Protocol(ABC):
@@ -121,7 +127,7 @@ class Protocol(ABC):
         """A reader for one streamed answer of an upstream that speaks this protocol."""
 
     @abstractmethod
-    def usage_of(self, call: Call, answer: bytes) -> Usage:
+    def usage_of(self, call: Call, answer: dict[str, Any]) -> Usage:
         """The tokens that a whole (unstreamed) answer reports."""
 
     @abstractmethod

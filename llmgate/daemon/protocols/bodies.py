@@ -11,15 +11,22 @@ import asyncio
 import json
 import math
 from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NoReturn
 
+from llmgate.daemon.protocols.nodes import refuse_many_values
 from llmgate.errors import InvalidRequest
 
 MAX_DEPTH = 64
 _CONTAINERS = (dict, list)
+MAX_DIGITS = 400
+"""Of an integer. A float of IEEE 754 ends at 309."""
 MAX_MODEL_NAME = 512
 INLINE_BYTES = 256 * 1024
 """Bodies up to this size are parsed on the event loop; larger ones in a thread."""
+_PARSERS = ThreadPoolExecutor(max_workers=2, thread_name_prefix="large-body")
+"""So few at once, because each holds up the event loop a little and takes several times its size in memory.
+Its own threads, so that a caller who gives up does not make room while the parser is still at work."""
 
 _JUDGED = frozenset(
     {
@@ -60,11 +67,12 @@ async def parse_body_async(raw: bytes) -> dict[str, Any]:
     """``parse_body`` that does not hold the event loop up with large bodies."""
     if len(raw) <= INLINE_BYTES:
         return parse_body(raw)
-    return await asyncio.to_thread(parse_body, raw)
+    return await asyncio.get_running_loop().run_in_executor(_PARSERS, parse_body, raw)
 
 
 def parse_body(raw: bytes) -> dict[str, Any]:
     """The one JSON object in ``raw``. Raises InvalidRequest, saying what is wrong with it."""
+    refuse_many_values(raw)
     try:
         body = _DECODER.decode(raw.decode("utf-8"))
     except UnicodeDecodeError:
@@ -74,8 +82,6 @@ def parse_body(raw: bytes) -> dict[str, Any]:
         raise InvalidRequest(f"The request body is not valid JSON: {failure.msg} at {where}.") from None
     except RecursionError:
         raise _too_deep() from None
-    except ValueError:  # CPython's limit on the digits of an integer
-        raise InvalidRequest("The request body contains a number with too many digits.") from None
     if not isinstance(body, dict):
         raise InvalidRequest("The request body must be a JSON object.")
     # Every level costs a bracket, so a body with few of them needs no closer look.
@@ -85,7 +91,7 @@ def parse_body(raw: bytes) -> dict[str, Any]:
     return body
 
 
-def dump_body(body: dict[str, Any]) -> bytes:
+def dump_body(body: dict[str, Any] | list[Any]) -> bytes:
     """Compact UTF-8. A lone surrogate, which UTF-8 cannot carry, stays escaped as it came."""
     try:
         return _ENCODE(body).encode("utf-8")
@@ -133,9 +139,11 @@ def quoted(text: str, limit: int = 60) -> str:
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     content = dict(pairs)
     if len(content) < len(pairs):
-        keys = [key for key, _ in pairs]
-        twice = next(key for key in keys if keys.count(key) > 1)
-        raise InvalidRequest(f"The key {quoted(twice)} appears twice in one object.")
+        seen: set[str] = set()
+        for key, _ in pairs:
+            if key in seen:
+                raise InvalidRequest(f"The key {quoted(key)} appears twice in one object.")
+            seen.add(key)
     return content
 
 
@@ -144,6 +152,12 @@ def _finite(text: str) -> float:
     if math.isinf(value):
         raise InvalidRequest("The request body contains a number that is too large.")
     return value
+
+
+def _short(text: str) -> int:
+    if len(text) > MAX_DIGITS:  # reading them takes a time that grows with their square
+        raise InvalidRequest("The request body contains a number with too many digits.")
+    return int(text)
 
 
 def _no_constant(text: str) -> NoReturn:
@@ -168,4 +182,6 @@ def _too_deep() -> InvalidRequest:
     return InvalidRequest(f"The request body is nested deeper than {MAX_DEPTH} levels.")
 
 
-_DECODER = json.JSONDecoder(object_pairs_hook=_unique, parse_float=_finite, parse_constant=_no_constant)
+_DECODER = json.JSONDecoder(
+    object_pairs_hook=_unique, parse_float=_finite, parse_int=_short, parse_constant=_no_constant
+)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from llmgate.daemon.protocols.base import Route, Task, Usage
@@ -65,10 +65,10 @@ def count_of(value: object) -> int | None:
     return value if type(value) is int and 0 <= value < 2**53 else None
 
 
-def object_in(data: bytes) -> dict[str, Any] | None:
+def object_in(data: bytes, parse_float: Callable[[str], float] | None = None) -> dict[str, Any] | None:
     """The JSON object that an upstream sent, None if it is not one."""
     try:
-        content = json.loads(data)
+        content = json.loads(data, parse_float=parse_float)
     except (ValueError, RecursionError):
         return None
     return content if isinstance(content, dict) else None

@@ -96,8 +96,8 @@ class OllamaProtocol(Protocol):
     def reader(self, call: Call) -> OllamaReader:
         return OllamaReader()
 
-    def usage_of(self, call: Call, answer: bytes) -> Usage:
-        return _usage_in(object_in(answer) or {})
+    def usage_of(self, call: Call, answer: dict[str, Any]) -> Usage:
+        return _usage_in(answer)
 
     def cost_of(self, call: Call, body_bytes: int) -> float:
         limit = (call.body.get("options") or {}).get("num_predict")

@@ -145,8 +145,8 @@ class OpenAIProtocol(Protocol):
     def reader(self, call: Call) -> StreamReader:
         return ResponseReader() if call.route.path == "/v1/responses" else ChunkReader(call.wants_usage)
 
-    def usage_of(self, call: Call, answer: bytes) -> Usage:
-        return openai_usage(object_in(answer) or {}) or Usage()
+    def usage_of(self, call: Call, answer: dict[str, Any]) -> Usage:
+        return openai_usage(answer) or Usage()
 
     def cost_of(self, call: Call, body_bytes: int) -> float:
         body = call.body

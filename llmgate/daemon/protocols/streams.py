@@ -104,24 +104,39 @@ class RelayReader(StreamReader):
         self.usage = Usage()
         self.complete = False
         self.failed: str | None = None
+        self._boundary = boundary
         self._splitter = UnitSplitter(boundary)
 
     def feed(self, chunk: bytes) -> bytes:
+        if self.complete:
+            return b""
         splitter = self._splitter
         if splitter.held or not chunk.endswith(self._terminator):
             chunk = splitter.split(chunk)
         for marker in self._markers:
             if marker in chunk:
-                return self._look_into(chunk)
+                return self._look_behind_first(chunk)
         return chunk
 
     def finish(self) -> bytes:
-        rest = self._splitter.rest()
-        whole = self._completed(rest)
+        if self.complete:
+            return b""
+        whole = self._completed(self._splitter.rest())
         return self._look_into(whole) if whole else b""
 
+    def _look_behind_first(self, units: bytes) -> bytes:
+        """What matters stands at the end of an answer: the tokens before it are passed on as they are."""
+        first = min(found for marker in self._markers if (found := units.find(marker)) >= 0)
+        start = self._boundary(units[:first], 0)
+        return units[:start] + self._look_into(units[start:])
+
     def _look_into(self, units: bytes) -> bytes:
-        kept = [unit for unit in self._units(units) if not self._matters(unit) or self._keep(unit)]
+        kept = []
+        for unit in self._units(units):
+            if not self._matters(unit) or self._keep(unit):
+                kept.append(unit)
+            if self.complete:
+                break
         return b"".join(kept)
 
     def _matters(self, unit: bytes) -> bool:

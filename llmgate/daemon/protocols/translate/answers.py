@@ -5,8 +5,9 @@ from __future__ import annotations
 import re
 from typing import Any
 
+from llmgate.daemon.protocols.answers import checked
 from llmgate.daemon.protocols.base import Call, Task, Usage
-from llmgate.daemon.protocols.failures import error_text, message_in
+from llmgate.daemon.protocols.failures import error_text
 from llmgate.daemon.protocols.fields import object_in, openai_usage
 from llmgate.daemon.protocols.translate.shapes import (
     dumped,
@@ -42,18 +43,15 @@ def local_answer(call: Call) -> bytes | None:
 
 
 def whole(call: Call, answer: bytes, elapsed: float = 0.0) -> tuple[bytes, Usage]:
-    """An answer of status 200 as Ollama would give it, and its usage. Raises UpstreamProtocolError.
+    """An answer of status 200 as Ollama would give it, and its usage.
 
+    Raises UpstreamProtocolError when it is not one, UpstreamError when it reports a failure.
     ``elapsed`` is how many seconds the answer took: the durations of servers that report none.
     """
-    content = object_in(answer)
-    if content is None:
-        raise UpstreamProtocolError("The upstream's answer is not a JSON object.")
-    if content.get("error"):
-        raise UpstreamProtocolError(f"The upstream failed: {message_in(content) or 'it does not say why'}")
+    content = checked(object_in(answer, _float))
     usage = openai_usage(content) or Usage()
     if call.route.task is Task.EMBED:
-        return dumped(_embeddings(call, content, usage, elapsed)), usage
+        return _embeddings(call, content, usage, elapsed), usage
     line = _completion(call, content)
     spent = durations(content.get("timings"), elapsed)
     return dumped(ended(line, (first_choice(content) or {}).get("finish_reason"), usage, spent)), usage
@@ -78,16 +76,24 @@ def _tool_call(index: int, item: object) -> dict[str, Any]:
     return tool_call(index, call.get("id"), function.get("name"), function.get("arguments"))
 
 
-def _embeddings(call: Call, content: dict[str, Any], usage: Usage, elapsed: float) -> dict[str, Any]:
+def _embeddings(call: Call, content: dict[str, Any], usage: Usage, elapsed: float) -> bytes:
     data = content.get("data")
     entries = data if isinstance(data, list) else []
-    vectors = [entry.get("embedding") for entry in entries if isinstance(entry, dict)]
-    if not vectors or len(vectors) != len(entries) or not all(isinstance(vector, list) for vector in vectors):
+    found = [entry.get("embedding") for entry in entries if isinstance(entry, dict)]
+    vectors = [vector for vector in found if isinstance(vector, list)]
+    if not vectors or len(vectors) != len(entries):
         raise UpstreamProtocolError("The upstream's answer contains no embeddings.")
     if call.route.path == "/api/embeddings":
-        return {"embedding": vectors[0]}
+        return dumped({"embedding": vectors[0]})
     spent = {"total_duration": max(0, int(elapsed * 1e9)), "load_duration": 0}
-    return {"model": call.model, "embeddings": vectors} | spent | {"prompt_eval_count": usage.input_tokens or 0}
+    rest = dumped({"model": call.model} | spent | {"prompt_eval_count": usage.input_tokens or 0})
+    # One by one: writing thousands of vectors at once would hold up the other threads.
+    return b'{"embeddings":[' + b",".join([dumped(vector) for vector in vectors]) + b"]," + rest[1:]
+
+
+def _float(text: str) -> float:
+    """Like ``float``, but as a function of Python's own: between two of them other threads can go on."""
+    return float(text)
 
 
 def _is_zero(keep_alive: object) -> bool:

@@ -46,7 +46,7 @@ def ended(line: dict[str, Any], finish_reason: object, usage: Usage, durations: 
     return line | {"done": True, "done_reason": reason} | durations | known
 
 
-def dumped(content: dict[str, Any]) -> bytes:
+def dumped(content: dict[str, Any] | list[Any]) -> bytes:
     """JSON. Raises UpstreamProtocolError when the upstream's part of it cannot be written (NaN, too deep)."""
     try:
         return dump_body(content)

@@ -53,10 +53,14 @@ class TranslatingReader(StreamReader):
         self._timings: object = None
 
     def feed(self, chunk: bytes) -> bytes:
+        if self._over:
+            return b""
         events = self._splitter.split(chunk)
         return b"".join([self._translated(event) for event in events_in(events)]) if events else b""
 
     def finish(self) -> bytes:
+        if self._over:
+            return b""
         rest = self._splitter.rest()
         data = event_data(rest)
         out = self._translated(rest) if data == b"[DONE]" or object_in(data) is not None else b""

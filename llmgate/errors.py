@@ -26,6 +26,7 @@ LLMGateError
 ├── GatewayBusy
 │   ├── QueueFull                   503 queue_full
 │   ├── Draining                    503 draining
+│   ├── PoolDraining                503 pool_draining
 │   ├── StoreUnavailable            503 store_unavailable
 │   ├── QueueTimeout                504 queue_timeout
 │   └── CancelledByAdmin            503 cancelled_by_admin
@@ -258,9 +259,15 @@ class QueueFull(GatewayBusy):
 
 
 class Draining(GatewayBusy):
-    """The gateway is shutting down or the pool is being drained."""
+    """The gateway is shutting down."""
 
     code = "draining"
+
+
+class PoolDraining(GatewayBusy):
+    """The pool of this model takes nothing new at the moment."""
+
+    code = "pool_draining"
 
 
 class StoreUnavailable(GatewayBusy):

@@ -16,6 +16,7 @@ from llmgate.errors import (
     LimitExceeded,
     LLMGateError,
     PermissionDenied,
+    PoolDraining,
     QueueFull,
     QueueTimeout,
 )
@@ -23,6 +24,7 @@ from llmgate.errors import (
 _OUTCOMES: tuple[tuple[type[LLMGateError], Outcome], ...] = (
     (LimitExceeded, Outcome.REJECTED_LIMIT),
     (QueueFull, Outcome.REJECTED_FULL),
+    (PoolDraining, Outcome.REJECTED_FULL),
     (QueueTimeout, Outcome.EXPIRED_IN_QUEUE),
     (CancelledByAdmin, Outcome.CANCELLED_IN_QUEUE),
     (Draining, Outcome.SHUTDOWN),

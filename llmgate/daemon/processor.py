@@ -50,7 +50,7 @@ class RequestProcessor:
         ``exchange.answer_begun`` is false), any other UpstreamError, or UnsupportedByUpstream.
         """
         upstream = self._upstreams.get(grant.upstream)
-        with self._upstreams.observe(grant.upstream) as traffic:
+        with self._upstreams.observe(grant.upstream, grant.ticket.owner) as traffic:
             answer = await upstream.send(call)
             try:
                 traffic.answered(answer.status)

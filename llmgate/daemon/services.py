@@ -107,7 +107,6 @@ async def open_database(settings: Settings) -> tuple[Database, ServerSecret]:
 
     Raises StateUnreadable, StoreUnavailable or StartupError, each saying what to do.
     """
-    secret = load_or_create(settings.state.secret_file or settings.state.dir / "secret.key")
     database = Database(
         database_url(settings), pool_size=settings.database.pool_size, timeout=settings.database.timeout
     )
@@ -115,6 +114,10 @@ async def open_database(settings: Settings) -> tuple[Database, ServerSecret]:
     try:
         await database.migrate()
         async with database.begin() as tx:
+            # A new secret beside an old database would make every key in it useless.
+            is_new = await instance.get(tx, "secret_fingerprint") is None
+            path = settings.state.secret_file or settings.state.dir / "secret.key"
+            secret = load_or_create(path, may_create=is_new)
             await instance.check_secret(tx, secret.fingerprint)
     except BaseException:
         await database.close()

@@ -5,7 +5,7 @@ follow from it, no more and no less, in any order (a real broker may tell of two
 that begin with ``#`` are remarks. Times are in seconds.
 
     settings aging_seconds=30 …           first, if at all: settings of the queue
-    upstream gpu slots=2 loaded=m1 [down] tell the state of an upstream (pool=…; default pool: main)
+    upstream gpu slots=2 loaded=m1 [down] tell the state of an upstream (pool=… models=…; default: main, any)
     remove gpu                            there is no such upstream any more
     submit a1..a9 b1 level=2 flow=a …     requests come: level flow owner cost weight model pool
     leave a1                              the client hangs up, while it waits
@@ -232,8 +232,9 @@ class Story:
         name, slots = step.names[0], int(step.options.get("slots", "1"))
         self._upstreams.slots[name] = slots
         loaded = frozenset(filter(None, step.options.get("loaded", "").split(",")))
+        models = frozenset(step.options["models"].split(",")) if "models" in step.options else None
         pool = step.options.get("pool", "main")
-        self._backend.queue.update_upstream(UpstreamSlots(name, pool, slots, "down" not in step.names, loaded))
+        self._backend.queue.update_upstream(UpstreamSlots(name, pool, slots, "down" not in step.names, loaded, models))
 
     async def _do_remove(self, step: Step) -> None:
         self._backend.queue.remove_upstream(step.names[0])

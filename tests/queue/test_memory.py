@@ -3,26 +3,29 @@
 from __future__ import annotations
 
 import asyncio
+from typing import Any
 
 import pytest
 
 from llmgate.config import QueueSettings
 from llmgate.daemon.events import Event, TicketPromoted
+from llmgate.daemon.queue import policy
 from llmgate.daemon.queue.memory import MemoryQueueManager
-from llmgate.daemon.queue.ticket import Grant, Ticket, UpstreamSlots
-from llmgate.errors import Conflict, Draining, LimitExceeded, LLMGateError, QueueFull, UpstreamUnavailable
+from llmgate.daemon.queue.pool import Pool
+from llmgate.daemon.queue.ticket import Grant, Position, Ticket, UpstreamSlots
+from llmgate.errors import Conflict, LimitExceeded, LLMGateError, PoolDraining, QueueFull, UpstreamUnavailable
 from tests.queue.clock import FakeClock, settle
 from tests.queue.conftest import Build
 from tests.queue.factory import a_ticket
 
 
-def ticket_of(queue: MemoryQueueManager, ticket_id: str, level: int = 2, **changes: object) -> Ticket:
+def ticket_of(queue: MemoryQueueManager, ticket_id: str, level: int = 2, **changes: Any) -> Ticket:
     return a_ticket(ticket_id, level=level, at=queue.now(), **changes)
 
 
-async def run_one(queue: MemoryQueueManager, ticket_id: str = "busy1") -> Grant:
+async def run_one(queue: MemoryQueueManager, ticket_id: str = "busy1", **changes: Any) -> Grant:
     """Occupy a slot."""
-    return await (await queue.submit(ticket_of(queue, ticket_id))).granted()
+    return await (await queue.submit(ticket_of(queue, ticket_id, **changes))).granted()
 
 
 def runs(queue: MemoryQueueManager) -> list[str]:
@@ -134,7 +137,7 @@ async def test_five_thousand_who_leave_at_once_are_gone_at_once(build: Build, cl
     queue.release(await stays.granted(), 10)
     assert runs(queue) == []
     assert queue.stats()[0].granted == 2
-    assert not queue._waiting_of
+    assert not queue._places_of
 
 
 async def test_an_id_waits_only_once(queue: MemoryQueueManager) -> None:
@@ -177,9 +180,9 @@ async def test_a_pool_without_upstreams_and_requests_is_not_listed(queue: Memory
     assert queue.stats() == []
 
 
-async def refusal(queue: MemoryQueueManager, ticket_id: str, owner: str) -> LLMGateError:
+async def refusal(queue: MemoryQueueManager, ticket_id: str, owner: str, **changes: Any) -> LLMGateError:
     with pytest.raises(LLMGateError) as refused:
-        await queue.submit(ticket_of(queue, ticket_id, owner=owner))
+        await queue.submit(ticket_of(queue, ticket_id, owner=owner, **changes))
     return refused.value
 
 
@@ -200,7 +203,7 @@ async def test_refusals_say_when_to_come_again(build: Build, clock: FakeClock) -
     full = await refusal(queue, "c1", "carol")
     assert (type(full), full.retry_after) == (QueueFull, 24)
     await queue.drain("main")
-    assert type(await refusal(queue, "c2", "carol")) is Draining
+    assert type(await refusal(queue, "c2", "carol")) is PoolDraining
 
 
 async def test_an_outage_is_refused_with_a_time_to_come_again(queue: MemoryQueueManager, clock: FakeClock) -> None:
@@ -317,3 +320,70 @@ async def test_the_statistics_of_a_pool(queue: MemoryQueueManager, clock: FakeCl
     assert stats.upstreams == {"gpu": (1, 1), "spare": (0, 4)}
     [running] = queue.running()
     assert (running.ticket_id, running.upstream, running.level, running.running_for) == ("a0", "gpu", 2, 25)
+
+
+async def test_the_requests_of_one_owner_are_found_without_a_look_at_the_others(
+    queue: MemoryQueueManager, clock: FakeClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for pool in ("main", "other"):
+        queue.update_upstream(UpstreamSlots(f"{pool}-gpu", pool, 1))
+        await queue.submit(ticket_of(queue, f"{pool}-busy", pool=pool))
+        for n in range(50):
+            await queue.submit(ticket_of(queue, f"{pool}-a{n}", 3, owner="alice", pool=pool))
+        await queue.submit(ticket_of(queue, f"{pool}-b1", 3, owner="bob", pool=pool))
+        await queue.submit(ticket_of(queue, f"{pool}-b2", 2, owner="bob", pool=pool))
+    await clock.advance(1)
+    assert queue.waiting()
+    asked: list[str] = []
+    position = Pool.position
+
+    def counted(self: Pool, ticket_id: str, slots: int, now: float) -> Position:
+        asked.append(ticket_id)
+        return position(self, ticket_id, slots, now)
+
+    monkeypatch.setattr(Pool, "position", counted)
+    await queue.submit(ticket_of(queue, "main-b3", 1, owner="bob"))
+    found = [place.ticket_id for place in queue.waiting("bob")]
+    assert found == ["main-b2", "main-b1", "main-b3", "other-b2", "other-b1"]
+    assert asked == found
+    assert [place.ticket_id for place in queue.waiting("bob", limit=1)] == ["main-b2"]
+    assert queue.waiting("carol") == []
+
+
+async def test_crowding_is_waiting_requests_per_usable_slot(queue: MemoryQueueManager) -> None:
+    assert queue.crowding("main") == 0
+    queue.update_upstream(UpstreamSlots("gpu", "main", 2))
+    queue.update_upstream(UpstreamSlots("spare", "main", 4, usable=False))
+    assert queue.crowding("main") < 0
+    for n in range(5):
+        await queue.submit(ticket_of(queue, f"a{n}"))
+    assert queue.crowding("main") == 1.5
+
+
+async def test_who_fits_nothing_is_held_to_the_bounds_and_holds_up_nobody(build: Build) -> None:
+    queue = build(QueueSettings(max_waiting=2, max_waiting_per_principal=2))
+    queue.update_upstream(UpstreamSlots("gpu", "main", 1, models=frozenset({"x"})))
+    queue.update_upstream(UpstreamSlots("big", "main", 1, models=frozenset({"m"})))
+    for n in range(3):
+        await queue.submit(ticket_of(queue, f"m{n}", model="m"))
+    assert type(await refusal(queue, "m3", "bob", model="m")) is QueueFull
+    await queue.submit(ticket_of(queue, "x1", model="x"))
+    assert runs(queue) == ["m0", "x1"]
+    assert type(await refusal(queue, "x2", "bob", model="x")) is QueueFull
+
+
+async def test_no_more_than_a_part_of_the_line_is_searched_for_one_that_fits(
+    queue: MemoryQueueManager, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(policy, "LOOK_AHEAD", 3)
+    queue.update_upstream(UpstreamSlots("gpu", "main", 1, models=frozenset({"x"})))
+    queue.update_upstream(UpstreamSlots("big", "main", 1, models=frozenset({"m"})))
+    busy = await run_one(queue, "x0", model="x")
+    held = await run_one(queue, "m0", model="m")
+    for n in range(1, 4):
+        await queue.submit(ticket_of(queue, f"m{n}", model="m", flow="m"))
+    await queue.submit(ticket_of(queue, "x1", model="x", flow="m"))
+    queue.release(busy, 10)
+    assert runs(queue) == ["m0"]
+    queue.release(held, 10)
+    assert runs(queue) == ["m1", "x1"]

@@ -27,6 +27,7 @@ SETTINGS = QueueSettings(
     outage_grace=20,
 )
 UPSTREAMS = ("one", "two")
+EVERYTHING = frozenset({"m1", "m2"})
 
 
 class QueueModel(RuleBasedStateMachine):
@@ -37,6 +38,8 @@ class QueueModel(RuleBasedStateMachine):
         self.runner = asyncio.Runner()
         self.backend = MemoryBackend()
         self.waits: dict[str, tuple[Place, asyncio.Task[Grant]]] = {}
+        self.tickets: dict[str, Ticket] = {}
+        self.models = dict.fromkeys(UPSTREAMS, EVERYTHING)
         self.running: dict[str, Grant] = {}
         self.slots = dict.fromkeys(UPSTREAMS, 0)
         self.usable = dict.fromkeys(UPSTREAMS, False)
@@ -63,10 +66,16 @@ class QueueModel(RuleBasedStateMachine):
 
     # What happens
 
-    @rule(level=st.integers(1, 5), flow=st.sampled_from("abc"), cost=st.sampled_from([1.0, 10.0, 500.0]))
-    def submit(self, level: int, flow: str, cost: float) -> None:
+    @rule(
+        level=st.integers(1, 5),
+        flow=st.sampled_from("abc"),
+        cost=st.sampled_from([1.0, 10.0, 500.0]),
+        model=st.sampled_from(sorted(EVERYTHING)),
+    )
+    def submit(self, level: int, flow: str, cost: float, model: str) -> None:
         self.submitted += 1
-        ticket = a_ticket(f"t{self.submitted}", level=level, flow=flow, cost=cost, at=self.backend.queue.now())
+        now = self.backend.queue.now()
+        ticket = a_ticket(f"t{self.submitted}", level=level, flow=flow, cost=cost, model=model, at=now)
         before = self.positions()
         self.run(self._submit(ticket))
         if self.waits.keys() - before.keys():
@@ -82,6 +91,7 @@ class QueueModel(RuleBasedStateMachine):
             self.refused_without_need += isinstance(error, QueueFull | LimitExceeded) and not full
         else:
             self.waits[ticket.id] = (place, asyncio.create_task(place.granted()))
+            self.tickets[ticket.id] = ticket
         await self.backend.settle()
 
     @precondition(lambda self: self.running)
@@ -136,11 +146,16 @@ class QueueModel(RuleBasedStateMachine):
         self.run(self.backend.advance(seconds))
         self.collect(None)
 
-    @rule(name=st.sampled_from(UPSTREAMS), slots=st.integers(1, 3), usable=st.booleans())
-    def upstream(self, name: str, slots: int, usable: bool) -> None:
+    @rule(
+        name=st.sampled_from(UPSTREAMS),
+        slots=st.integers(1, 3),
+        usable=st.booleans(),
+        models=st.sampled_from([None, EVERYTHING, frozenset({"m1"})]),
+    )
+    def upstream(self, name: str, slots: int, usable: bool, models: frozenset[str] | None) -> None:
         before = self.positions()
-        self.slots[name], self.usable[name] = slots, usable
-        self.backend.queue.update_upstream(UpstreamSlots(name, "main", slots, usable))
+        self.slots[name], self.usable[name], self.models[name] = slots, usable, models or EVERYTHING
+        self.backend.queue.update_upstream(UpstreamSlots(name, "main", slots, usable, models=models))
         self.collect(before)
 
     @rule(name=st.sampled_from(UPSTREAMS))
@@ -168,6 +183,12 @@ class QueueModel(RuleBasedStateMachine):
         """Who waits, at which level, and whether in the aged lane."""
         return {p.ticket_id: (p.level, p.aged) for p in self.backend.queue.waiting()}
 
+    def fits(self, ticket_id: str, upstream: str) -> bool:
+        """Whether this upstream is one that the ticket may go to, when it has a free slot."""
+        ticket = self.tickets[ticket_id]
+        able = {name for name in UPSTREAMS if self.usable[name] and ticket.model in self.models[name]}
+        return upstream in (able - ticket.avoid or able)
+
     def collect(self, before: dict[str, tuple[int, bool]] | None) -> None:
         """Take the grants and the ends. ``before`` is who waited just before, if that can be told."""
         self.run(self.backend.settle())
@@ -189,12 +210,15 @@ class QueueModel(RuleBasedStateMachine):
         self.running[grant.id] = grant
         here = [running for running in self.running.values() if running.upstream == grant.upstream]
         assert len(here) <= self.slots[grant.upstream], "more than the slots"
-        assert self.usable[grant.upstream]
+        assert self.fits(grant.ticket.id, grant.upstream)
         assert not self.paused
         if before is None:
             self.credit = -1.0  # time went by: which turn it is cannot be told from outside any more
             return
         level, aged = before.pop(grant.ticket.id)
+        if not all(self.fits(ticket_id, grant.upstream) for ticket_id in before):
+            self.credit = -1.0  # whose slot came first decides who could have gone
+            before = {ticket_id: at for ticket_id, at in before.items() if self.fits(ticket_id, grant.upstream)}
         ordinary = [at for at, is_aged in before.values() if not is_aged] + ([] if aged else [level])
         anyone_aged = aged or any(is_aged for _, is_aged in before.values())
         assert aged or level == min(ordinary), "inversion of levels"
@@ -219,7 +243,7 @@ class QueueModel(RuleBasedStateMachine):
         if self.paused or not self.waits:
             return
         for upstream in self.backend.queue._slots.of("main"):
-            assert not upstream.is_free
+            assert not (upstream.is_free and any(self.fits(ticket_id, upstream.name) for ticket_id in self.waits))
 
 
 TestQueueModel = QueueModel.TestCase

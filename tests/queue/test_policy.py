@@ -112,6 +112,30 @@ def test_the_order_told_is_the_order_of_service(tickets: list[tuple[int, str, in
         assert order == taken
 
 
+def test_who_does_not_fit_is_passed_over_and_the_flow_of_who_goes_is_charged() -> None:
+    line = a_line()
+    for n, name in enumerate(["a1", "a2", "b1", "b2"]):
+        line.add(a_ticket(name, level=2, at=float(n), model="m" if name == "a1" else "x"), float(n))
+    line.add(a_ticket("c1", level=3, at=9.0, model="m"), 9.0)
+    taken = [turn.ticket.id for _ in range(4) if (turn := line.take(lambda ticket: ticket.model == "x"))]
+    assert taken == ["b1", "a2", "b2"]
+    assert (line._lines[2].counter("a"), line._lines[2].counter("b")) == (100.0, 200.0)
+    assert take_all(line) == ["a1", "c1"]
+
+
+def test_the_share_of_the_aged_lane_is_counted_only_while_both_sides_could_go() -> None:
+    line = a_line(aging_seconds=1.0)
+    for n in range(4):
+        line.add(a_ticket(f"aged{n}", level=2, at=0.0, model="x" if n else "m"), 0.0)
+    line.age(1.0)
+    for n in range(8):
+        line.add(a_ticket(f"new{n}", level=1, at=1.0, model="m" if n < 2 else "x"), 1.0)
+    fitting = [turn.ticket.id for _ in range(5) if (turn := line.take(lambda ticket: ticket.model == "x"))]
+    assert fitting == ["new2", "new3", "new4", "aged1", "new5"]
+    alone = [turn.ticket.id for _ in range(3) if (turn := line.take(lambda ticket: ticket.level == 2))]
+    assert alone == ["aged0", "aged2", "aged3"]
+
+
 @given(st.integers(0, 60), st.integers(0, 60), st.sampled_from([0.1, 0.2, 0.25, 0.5, 0.9]))
 def test_while_both_wait_the_share_is_exact(ordinary: int, aged: int, share: float) -> None:
     merged = share_out(["o"] * ordinary, ["a"] * aged, share, 0.0)
@@ -160,8 +184,11 @@ def test_a_heap_does_not_keep_the_dead() -> None:
     assert [entry.stamp for entry in heap.ordered()] == list(range(100, 10_001, 100))
 
 
-def upstream(name: str, *, running: int = 0, slots: int = 2, usable: bool = True, loaded: str = "") -> UpstreamState:
-    return UpstreamState(name, "main", slots, usable, frozenset(loaded.split()), running)
+def upstream(
+    name: str, *, running: int = 0, slots: int = 2, usable: bool = True, loaded: str = "", models: str = ""
+) -> UpstreamState:
+    offered = frozenset(models.split()) or None
+    return UpstreamState(name, "main", slots, usable, frozenset(loaded.split()), running, models=offered)
 
 
 def chosen(*candidates: UpstreamState, model: str = "m1", avoid: str = "") -> str | None:
@@ -181,6 +208,19 @@ def test_upstreams_are_chosen_by_avoidance_then_model_then_load_then_name() -> N
     assert chosen(upstream("a"), upstream("b", running=1, loaded="m1")) == "b"
     assert chosen(upstream("a", loaded="m1"), upstream("b"), avoid="a") == "b"
     assert chosen(upstream("a", loaded="m1"), avoid="a") == "a"
+
+
+def test_an_upstream_without_the_model_is_never_chosen() -> None:
+    assert chosen(upstream("a", models="m2")) is None
+    assert chosen(upstream("a", models="m2"), upstream("b", models="m1 m2", running=1)) == "b"
+    assert chosen(upstream("a", models="m2"), upstream("b", models="m1", running=2)) is None
+
+
+def test_a_busy_upstream_is_waited_for_rather_than_one_to_avoid() -> None:
+    assert chosen(upstream("a"), upstream("b", running=2), avoid="a") is None
+    assert chosen(upstream("a"), upstream("b", running=2, usable=False), avoid="a") == "a"
+    assert chosen(upstream("a"), upstream("b", models="m2"), avoid="a") == "a"
+    assert chosen(upstream("a", running=2), upstream("b"), avoid="a b") == "b"
 
 
 def test_a_resting_slot_is_not_free() -> None:

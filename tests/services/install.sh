@@ -23,7 +23,7 @@ install() {
 }
 
 echo "Installing PostgreSQL for the tests ..."
-apt-cache show postgresql >/dev/null 2>&1 || $as_root apt-get update -q
+$as_root apt-get update -q  # an old list names versions that are gone
 install postgresql-common
 # The tests make their own clusters; the one that Debian makes on the standard port is not wanted.
 $as_root sed -i 's/^#\{0,1\} *create_main_cluster *=.*/create_main_cluster = false/' /etc/postgresql-common/createcluster.conf

@@ -79,8 +79,8 @@ class Fleet:
         stats = next(stats for stats in self.queue.stats() if stats.pool == pool)
         return 0 if stats.state == "offline" else stats.slots
 
-    async def take_place(self, pool: str, ticket_id: str) -> Place:
-        return await self.queue.submit(Ticket(ticket_id, pool, "m", 2, "flow", "owner", self.queue.now()))
+    async def take_place(self, pool: str, ticket_id: str, model: str = "llama3.2:latest") -> Place:
+        return await self.queue.submit(Ticket(ticket_id, pool, model, 2, "flow", "owner", self.queue.now()))
 
     def _heard(self, event: Event) -> None:
         if isinstance(event, UpstreamChanged):

@@ -6,7 +6,7 @@ import pytest
 
 from llmgate.config import HealthSettings
 from llmgate.daemon.upstreams.base import HealthState
-from llmgate.daemon.upstreams.health import ALIVE, Health, HealthRules, Kind, Sign, sign_of, usable
+from llmgate.daemon.upstreams.health import ALIVE, BEGUN, Health, HealthRules, Kind, Sign, sign_of, usable
 from llmgate.errors import (
     LLMGateError,
     UpstreamCut,
@@ -22,6 +22,9 @@ ERROR, SILENT, UNREACHABLE, FORBIDDEN, LIMITED, UNFIT = (
     Sign(kind, kind.name)
     for kind in (Kind.ERROR, Kind.SILENT, Kind.UNREACHABLE, Kind.FORBIDDEN, Kind.LIMITED, Kind.UNFIT)
 )
+
+
+REJECTED, ANNS, BOBS = (Sign(Kind.REJECTED, "error 500", owner=owner) for owner in ("", "ann", "bob"))
 
 
 class Patient:
@@ -134,6 +137,64 @@ def test_a_rate_limit_without_a_time_rests_a_little(patient: Patient) -> None:
     assert patient.pause == 5.0
 
 
+def test_a_rate_limit_rests_no_longer_than_a_minute(patient: Patient) -> None:
+    patient.served(Sign(Kind.LIMITED, "slow down", retry_after=3600.0))
+    assert patient.pause == 60.0
+
+
+def test_errors_that_one_owner_gets_take_nothing_out(patient: Patient) -> None:
+    """It may be what was asked that is at fault."""
+    assert patient.served(*[ANNS] * 50) is HealthState.DEGRADED
+    assert patient.pause == 1.0
+    assert patient.probed(ALIVE) is HealthState.DEGRADED
+    assert patient.served(ALIVE) is HealthState.HEALTHY
+
+
+def test_errors_that_two_owners_get_in_a_row_take_it_out(patient: Patient) -> None:
+    assert patient.served(ANNS, BOBS) is HealthState.DEGRADED
+    assert patient.served(ANNS) is HealthState.UNHEALTHY
+
+
+def test_a_success_between_the_errors_of_two_owners_clears_it(patient: Patient) -> None:
+    patient.served(ANNS, ANNS, ANNS, ALIVE)
+    assert patient.served(BOBS, BOBS, BOBS) is HealthState.DEGRADED
+
+
+def test_errors_that_one_owner_gets_count_when_a_probe_fails_too(patient: Patient) -> None:
+    patient.served(ANNS, ANNS, ANNS)
+    assert patient.probed(ERROR) is HealthState.UNHEALTHY
+
+
+def test_errors_of_unknown_owners_count_as_anybodys(patient: Patient) -> None:
+    assert patient.served(REJECTED, REJECTED) is HealthState.DEGRADED
+    assert patient.served(REJECTED) is HealthState.UNHEALTHY
+
+
+@pytest.mark.parametrize("kind", [Kind.UNREACHABLE, Kind.SILENT, Kind.ERROR])
+def test_lost_connections_and_silence_count_whoever_asked(patient: Patient, kind: Kind) -> None:
+    assert not usable(patient.served(*[Sign(kind, kind.name, owner="ann")] * 3))
+
+
+def test_errors_that_one_owner_gets_are_no_reason_to_end_the_trial(patient: Patient) -> None:
+    patient.probed(UNREACHABLE, UNREACHABLE, UNREACHABLE, ALIVE)
+    assert patient.served(ANNS, ANNS) is HealthState.RECOVERING
+    assert patient.served(BOBS) is HealthState.UNHEALTHY
+
+
+def test_an_answer_that_begins_ends_the_trial_and_forgives_nothing(patient: Patient) -> None:
+    patient.served(ERROR, ERROR, ERROR)
+    patient.probed(ALIVE)
+    assert patient.served(BEGUN) is HealthState.DEGRADED
+    assert patient.served(ERROR) is HealthState.UNHEALTHY
+    patient.probed(ALIVE)
+    assert patient.served(BEGUN, ALIVE) is HealthState.HEALTHY
+
+
+def test_answers_that_begin_and_fail_take_it_out(patient: Patient) -> None:
+    assert patient.served(BEGUN, ERROR, BEGUN, ERROR, BEGUN) is HealthState.DEGRADED
+    assert patient.served(ERROR) is HealthState.UNHEALTHY
+
+
 def test_a_slow_probe_degrades_and_a_fast_one_heals(patient: Patient) -> None:
     assert patient.probed(Sign(Kind.ALIVE, seconds=3.0)) is HealthState.DEGRADED
     assert patient.health.reason == "it answers slowly"
@@ -225,12 +286,12 @@ def test_a_healthy_one_that_serves_changes_nothing(patient: Patient) -> None:
         (UpstreamUnreachable(), Kind.UNREACHABLE, Kind.UNREACHABLE),
         (UpstreamTimeout(), Kind.SILENT, Kind.SILENT),
         (UpstreamCut(), Kind.ERROR, Kind.ERROR),
-        (UpstreamRefused(), Kind.LIMITED, Kind.ERROR),
+        (UpstreamRefused(), Kind.LIMITED, Kind.REJECTED),
         (UpstreamProtocolError(), Kind.UNFIT, Kind.ERROR),
         (UpstreamRejected("no", status=401), Kind.FORBIDDEN, Kind.FORBIDDEN),
         (UpstreamRejected("no", status=403), Kind.FORBIDDEN, Kind.FORBIDDEN),
         (UpstreamRejected("no", status=404), Kind.UNFIT, Kind.ALIVE),
-        (UpstreamRejected("no", status=500), Kind.ERROR, Kind.ERROR),
+        (UpstreamRejected("no", status=500), Kind.ERROR, Kind.REJECTED),
     ],
 )
 def test_an_error_is_read_as_a_sign(failure: LLMGateError, of_a_probe: Kind, of_a_request: Kind) -> None:

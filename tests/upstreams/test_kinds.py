@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from llmgate.daemon.upstreams.messages import json_body
+from llmgate.daemon.upstreams.messages import forwarded_headers, json_body
 from llmgate.daemon.upstreams.ollama import OllamaUpstream
 from llmgate.daemon.upstreams.openai import OpenAIUpstream
 from llmgate.errors import ModelNotFound, UnsupportedByUpstream, UpstreamProtocolError, UpstreamRejected
@@ -66,8 +66,9 @@ async def test_a_whole_answer_of_ollama_is_handed_on_as_it_came(ollama: OllamaUp
 async def test_of_the_clients_headers_only_those_on_the_list_are_forwarded(
     fake: FakeOllama, ollama: OllamaUpstream
 ) -> None:
-    secret = {"authorization": "Bearer llmg_secret", "x-api-key": "llmg_secret", "cookie": "session=1"}
-    asked = call(headers={**secret, "traceparent": "00-1-2-03", "x-forwarded-for": "10.0.0.1"})
+    secret = [(b"authorization", b"Bearer llmg_secret"), (b"x-api-key", b"llmg_secret"), (b"cookie", b"session=1")]
+    received = [*secret, (b"traceparent", b"00-1-2-03"), (b"x-forwarded-for", b"10.0.0.1")]
+    asked = call(headers=forwarded_headers(received))
     await (await ollama.send(asked)).close()
     sent = fake.requests[0].headers
     assert sent["traceparent"] == "00-1-2-03"

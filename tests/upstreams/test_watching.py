@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 
 import pytest
 
@@ -127,6 +128,35 @@ async def test_what_happens_to_requests_tells_how_the_upstream_does(
                 traffic.answered(status)
             traffic.__exit__(type(failure), failure, None)
         assert fleet.state("gpu1") is expected
+
+
+def fail(fleet: Fleet, owner: str) -> None:
+    """A request of this owner is answered with 500."""
+    with suppress(UpstreamRejected), fleet.registry.observe("gpu1", owner) as traffic:
+        traffic.answered(500)
+        raise UpstreamRejected("broken", status=500)
+
+
+async def test_the_errors_of_one_owner_are_not_taken_for_the_upstreams(fake: FakeOllama) -> None:
+    async with Fleet(settings_for(fake.url, slots=4)) as fleet:
+        for _ in range(10):
+            fail(fleet, "ann")
+        assert fleet.slots("gpu1") == 4
+        fail(fleet, "bob")
+        assert fleet.state("gpu1") is HealthState.UNHEALTHY
+
+
+async def test_a_whole_answer_that_begins_gives_the_slots_back(fake: FakeOllama) -> None:
+    async with Fleet(settings_for(fake.url, slots=4)) as fleet:
+        for owner in ("ann", "bob"):
+            fail(fleet, owner)
+        fleet.watch()
+        await fleet.until("gpu1", HealthState.RECOVERING)
+        assert fleet.slots("gpu1") == 1
+        with fleet.registry.observe("gpu1") as traffic:
+            traffic.answered(200)
+            assert fleet.slots("gpu1") == 4
+        assert fleet.state("gpu1") is HealthState.HEALTHY
 
 
 async def test_a_client_that_hangs_up_says_nothing_of_the_upstream(fake: FakeOllama) -> None:

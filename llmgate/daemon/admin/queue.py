@@ -22,9 +22,7 @@ async def stats(daemon: Daemon) -> schemas.Page[schemas.PoolStats]:
 
 
 @router.get("/waiting")
-async def waiting(
-    daemon: Daemon, limit: Annotated[int, Query(ge=1, le=100_000)] = 500
-) -> schemas.Page[schemas.Waiting]:
+async def waiting(daemon: Daemon, limit: Annotated[int, Query(ge=1, le=500)] = 500) -> schemas.Page[schemas.Waiting]:
     """Who waits, in the order of service: the first ``limit`` of them, since no cursor could stand still here."""
     places = daemon.queue.waiting(limit=limit)
     return schemas.Page(data=[schemas.Waiting.model_validate(place) for place in places])

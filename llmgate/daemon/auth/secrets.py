@@ -12,6 +12,7 @@ from llmgate.daemon.store.files import check_private
 from llmgate.errors import StateUnreadable
 
 _BYTES = 32
+_WITHOUT_IT = "Only a database that is made anew works without it: no user, key or session of the old one would."
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,13 +31,19 @@ class ServerSecret:
         return self.derive("fingerprint").hex()[:32]
 
 
-def load_or_create(path: Path) -> ServerSecret:
-    """Read the secret, or make one where there is none.
+def load_or_create(path: Path, *, may_create: bool = True) -> ServerSecret:
+    """Read the secret, or make one where there is none and ``may_create``.
 
-    Raises StateUnreadable, with the command that helps, when others may read the file or it holds no good key.
+    Raises StateUnreadable, with what helps, when it is missing, when others may read the file, or when it holds no
+    good key.
     """
     try:
         if not path.exists():
+            if not may_create:
+                raise StateUnreadable(
+                    f"The secret key {path} is missing, and this database was made with it.",
+                    hint=f"Put the old secret.key back as {path}. {_WITHOUT_IT}",
+                )
             _create(path)
         check_private(path)
         text = path.read_text(encoding="ascii").strip()
@@ -74,5 +81,5 @@ def _create(path: Path) -> None:
 def _unusable(path: Path, what: str) -> StateUnreadable:
     return StateUnreadable(
         f"The secret key in {path} {what}.",
-        hint="Bring back the original. Only if there is none: delete the file and make new API keys.",
+        hint=f"Put the original back. {_WITHOUT_IT}",
     )

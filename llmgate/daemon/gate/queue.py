@@ -24,7 +24,7 @@ async def one(daemon: Daemon, caller: Caller, request_id: str) -> schemas.Waitin
     found = daemon.queue.position(request_id)
     if found is not None and found.owner == caller.owner:
         return schemas.Waiting.model_validate(found)
-    for place in daemon.queue.waiting(owner=caller.owner):
+    for place in daemon.queue.waiting(caller.owner, daemon.settings.queue.max_waiting_per_principal):
         # The gateway keeps what the client sent as the beginning of its own id.
         if place.ticket_id.rpartition("-")[0] == request_id:
             return schemas.Waiting.model_validate(place)

@@ -24,11 +24,14 @@ class Figures:
         self.granted = 0
         self.granted_aged = 0
         self.promotions = 0
+        self.last_grant_at = 0.0
         self.mean_service: float | None = None
         """Exponentially weighted; None until an answer has ended."""
         self._waits: dict[int, deque[float]] = {level: deque(maxlen=RECENT_WAITS) for level in LEVELS}
 
-    def note_grant(self, turn: Turn, waited: float) -> None:
+    def note_grant(self, turn: Turn, now: float) -> None:
+        waited = now - turn.ticket.submitted_at
+        self.last_grant_at = now
         self.granted += 1
         self.granted_aged += turn.aged
         self._waits[turn.ticket.level].append(waited)
@@ -43,11 +46,13 @@ class Figures:
         """The wait that ``share`` of the recent grants did not exceed, by the level of submission."""
         return {level: quantile(waits, share) for level, waits in self._waits.items() if waits}
 
-    def estimated_wait(self, ahead: int, slots: int) -> float | None:
-        """How long until its turn for someone with ``ahead`` tickets before it, all slots being busy."""
+    def estimated_wait(self, ahead: int, slots: int, now: float) -> float | None:
+        """How long until its turn for someone with ``ahead`` tickets before it, all slots being busy: a slot
+        becomes free every mean service time / slots, and the last time was at the last grant."""
         if self.mean_service is None or not slots:
             return None
-        return (ahead + 1) * self.mean_service / slots
+        between = self.mean_service / slots
+        return ahead * between + max(0.0, between - (now - self.last_grant_at))
 
     def retry_after(self, depth: int, slots: int, chance: float) -> float:
         """When to come again: the time to serve ``depth`` tickets, spread so that not all come at once.

@@ -141,10 +141,12 @@ class Line:
         flow.counter += served
         flow.size -= 1
         self._size -= 1
-        if flow.size:
-            self._head_may_have_changed(flow)
-        else:
+        if not flow.size:
             self._deactivate(flow)
+        elif served:
+            self._requeue(flow)
+        else:
+            self._head_may_have_changed(flow)
 
     def charge(self, flow_name: str, served: float) -> None:
         """Add weighted tokens to a flow's counter, whether it waits here or not; negative: a refund."""
@@ -159,22 +161,23 @@ class Line:
             self._remember(flow)
 
     def ordered(self) -> Iterator[Waiting]:
-        """All tickets in the order in which they would be served if nobody else came."""
-        heap = []
-        for flow in self._active.values():
-            tickets = [flow.head] if flow.head and flow.size == 1 else flow.tickets.ordered()
-            heap.append((flow.counter, tickets[0].ticket.submitted_at, flow.stamp, 0, tickets))
+        """All tickets in the order in which they would be served if nobody else came, worked out as far as
+        they are asked for."""
+        heap = [
+            (flow.counter, flow.head.ticket.submitted_at, flow.stamp, flow.head, _behind_head(flow))
+            for flow in self._active.values()
+            if flow.head is not None
+        ]
         heapq.heapify(heap)
         while heap:
-            counter, _, stamp, index, tickets = heap[0]
-            entry = tickets[index]
+            counter, _, stamp, entry, behind = heap[0]
             yield entry
-            if index + 1 < len(tickets):
-                counter += entry.ticket.cost / entry.ticket.weight
-                submitted_at = tickets[index + 1].ticket.submitted_at
-                heapq.heapreplace(heap, (counter, submitted_at, stamp, index + 1, tickets))
-            else:
+            following = next(behind, None)
+            if following is None:
                 heapq.heappop(heap)
+            else:
+                counter += entry.ticket.cost / entry.ticket.weight
+                heapq.heapreplace(heap, (counter, following.ticket.submitted_at, stamp, following, behind))
 
     def _activate(self, name: str) -> Flow:
         flow = self._idle.pop(name, None) or Flow(name)
@@ -217,3 +220,9 @@ class Line:
         self._stamp += 1
         flow.stamp = self._stamp
         self._by_counter.push((flow.counter, flow.head.ticket.submitted_at), flow)
+
+
+def _behind_head(flow: Flow) -> Iterator[Waiting]:
+    """A flow's tickets but the oldest, sorted only when the first of them is wanted."""
+    if flow.size > 1:
+        yield from flow.tickets.ordered()[1:]

@@ -68,7 +68,7 @@ class QueueManagerInterface(ABC):
         """Put a ticket in line. A retried ticket keeps ``submitted_at`` and the level it has earned.
 
         Raises QueueFull (all places taken), LimitExceeded (this owner's places are taken), Draining
-        (the pool or the daemon is being drained) or UpstreamUnavailable (no upstream of the pool has
+        (the daemon is shutting down), PoolDraining or UpstreamUnavailable (no upstream of the pool has
         been usable for the outage grace), each with ``retry_after`` in seconds.
         """
 
@@ -113,3 +113,8 @@ class QueueManagerInterface(ABC):
     @abstractmethod
     def stats(self) -> Sequence[PoolStats]:
         """Every pool at this moment."""
+
+    @abstractmethod
+    def crowding(self, pool: str) -> float:
+        """How full a pool is: waiting requests per slot, below zero while a slot is free. Cheap enough to be
+        asked for every request."""

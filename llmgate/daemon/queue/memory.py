@@ -13,15 +13,16 @@ import itertools
 import math
 import random
 import time
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 
 from llmgate.config import QueueSettings
 from llmgate.daemon.events import Event, TicketPromoted
 from llmgate.daemon.queue.figures import spread
-from llmgate.daemon.queue.flows import DEAD, LazyHeap
+from llmgate.daemon.queue.flows import LazyHeap
 from llmgate.daemon.queue.interface import Place, QueueManagerInterface
-from llmgate.daemon.queue.policy import Turn, WaitingLine
+from llmgate.daemon.queue.place import MemoryPlace
+from llmgate.daemon.queue.policy import LOOK_AHEAD, Turn, WaitingLine
 from llmgate.daemon.queue.pool import Mode, Pool
 from llmgate.daemon.queue.slots import SlotBook
 from llmgate.daemon.queue.ticket import Grant, PoolStats, Position, Running, Ticket, UpstreamSlots
@@ -31,6 +32,7 @@ from llmgate.errors import (
     Draining,
     LimitExceeded,
     LLMGateError,
+    PoolDraining,
     QueueFull,
     QueueTimeout,
     UpstreamUnavailable,
@@ -45,53 +47,6 @@ Wait = Callable[["asyncio.Future[None]", float | None], Awaitable[object]]
 async def wait_until(done: asyncio.Future[None], timeout: float | None) -> None:
     """Wait until ``done`` has a result, at most ``timeout`` seconds. Cancelling this leaves ``done`` alone."""
     await asyncio.wait([done], timeout=timeout)
-
-
-class MemoryPlace(Place):
-    """A place in a MemoryQueueManager's line. ``stamp`` is DEAD as soon as it does not wait any more."""
-
-    __slots__ = ("_end", "_manager", "_taken", "_ticket", "_waiter", "stamp")
-
-    def __init__(self, manager: MemoryQueueManager, ticket: Ticket, stamp: int) -> None:
-        self._manager = manager
-        self._ticket = ticket
-        self._end: Grant | LLMGateError | None = None
-        self._taken = False
-        self._waiter: asyncio.Future[None] | None = None
-        self.stamp = stamp
-
-    @property
-    def ticket(self) -> Ticket:
-        return self._ticket
-
-    async def granted(self, timeout: float | None = None) -> Grant:
-        if self._end is None:
-            if self._waiter is None:
-                self._waiter = asyncio.get_running_loop().create_future()
-            await self._manager.wait(self._waiter, timeout)
-        if self._end is None:
-            raise TimeoutError
-        if isinstance(self._end, LLMGateError):
-            raise self._end
-        self._taken = True
-        return self._end
-
-    def leave(self) -> None:
-        handed_out = self._end
-        if handed_out is None:
-            self._manager.forget(self._ticket)
-        elif isinstance(handed_out, LLMGateError) or self._taken:
-            return
-        self.end(Conflict("This place in line has been given up."))
-        if isinstance(handed_out, Grant):
-            self._manager.release(handed_out, 0.0)
-
-    def end(self, end: Grant | LLMGateError) -> None:
-        """The wait is over."""
-        self.stamp = DEAD
-        self._end = end
-        if self._waiter is not None and not self._waiter.done():
-            self._waiter.set_result(None)
 
 
 class MemoryQueueManager(QueueManagerInterface):
@@ -118,7 +73,7 @@ class MemoryQueueManager(QueueManagerInterface):
         self._slots = SlotBook()
         self._places: dict[str, MemoryPlace] = {}
         self._deadlines: LazyHeap[float, MemoryPlace] = LazyHeap()
-        self._waiting_of: Counter[str] = Counter()
+        self._places_of: defaultdict[str, dict[str, MemoryPlace]] = defaultdict(dict)
         self._running: dict[str, tuple[Grant, Turn]] = {}
         self._numbers = itertools.count(1)
         self._closed = False
@@ -167,9 +122,9 @@ class MemoryQueueManager(QueueManagerInterface):
         self._admit(pool, ticket, now)
         place = MemoryPlace(self, ticket, next(self._numbers))
         self._places[ticket.id] = place
-        self._waiting_of[ticket.owner] += 1
+        self._places_of[ticket.owner][ticket.id] = place
         self._deadlines.push(ticket.submitted_at + self._settings.deadline_seconds, place)
-        pool.line.add(ticket, now)
+        pool.enter(ticket, now)
         self._tend(pool, now)
         return place
 
@@ -189,11 +144,12 @@ class MemoryQueueManager(QueueManagerInterface):
 
     def forget(self, ticket: Ticket) -> None:
         """Take a waiting ticket out of everything here."""
-        self._pools[ticket.pool].line.remove(ticket.id)
+        self._pools[ticket.pool].leave(ticket)
         del self._places[ticket.id]
-        self._waiting_of[ticket.owner] -= 1
-        if not self._waiting_of[ticket.owner]:
-            del self._waiting_of[ticket.owner]
+        own = self._places_of[ticket.owner]
+        del own[ticket.id]
+        if not own:
+            del self._places_of[ticket.owner]
 
     # Administration
 
@@ -233,7 +189,8 @@ class MemoryQueueManager(QueueManagerInterface):
         return pool.position(ticket_id, self._slots.capacity(pool.name), self.now())
 
     def waiting(self, owner: str | None = None, limit: int = 500) -> Sequence[Position]:
-        return list(itertools.islice(self._all_positions(owner), limit))
+        positions = self._all_positions() if owner is None else self._positions_of(owner)
+        return list(itertools.islice(positions, limit))
 
     def running(self) -> Sequence[Running]:
         now = self.now()
@@ -256,6 +213,13 @@ class MemoryQueueManager(QueueManagerInterface):
         everything = [pool.stats(self._slots.of(pool.name), running[pool.name], now) for pool in self._pools.values()]
         return [stats for stats in everything if stats.upstreams or stats.running or stats.waiting]
 
+    def crowding(self, pool: str) -> float:
+        known = self._pools.get(pool)
+        waiting = len(known.line) if known else 0
+        if not waiting and self._slots.has_free(pool):
+            return -1.0
+        return waiting / max(1, self._slots.capacity(pool))
+
     # Inside
 
     def _pool(self, name: str) -> Pool:
@@ -271,13 +235,20 @@ class MemoryQueueManager(QueueManagerInterface):
         pool.mode = mode
         self._tend(pool, self.now())
 
-    def _all_positions(self, owner: str | None) -> Iterator[Position]:
+    def _all_positions(self) -> Iterator[Position]:
         now = self.now()
         for pool in self._pools.values():
             capacity = self._slots.capacity(pool.name)
-            for ticket_id in pool.in_order(now):
-                if owner is None or self._places[ticket_id].ticket.owner == owner:
-                    yield pool.position(ticket_id, capacity, now)
+            yield from (pool.position(ticket_id, capacity, now) for ticket_id in pool.in_order(now))
+
+    def _positions_of(self, owner: str) -> Iterator[Position]:
+        now = self.now()
+        own: defaultdict[str, list[str]] = defaultdict(list)
+        for place in self._places_of.get(owner, {}).values():
+            own[place.ticket.pool].append(place.ticket.id)
+        for name, ticket_ids in own.items():
+            pool, capacity = self._pools[name], self._slots.capacity(name)
+            yield from (pool.position(ticket_id, capacity, now) for ticket_id in pool.put_in_order(ticket_ids, now))
 
     def _admit(self, pool: Pool, ticket: Ticket, now: float) -> None:
         """Raises what ``submit`` documents. A retry was admitted before, and is few: as many as slots."""
@@ -285,18 +256,24 @@ class MemoryQueueManager(QueueManagerInterface):
             raise Conflict("A request with this id waits already.")
         is_retry = ticket.attempt > 1
         if self._closed or (pool.mode is Mode.DRAINING and not is_retry):
-            raise self._draining()
-        if self._is_out(pool, now):
+            raise (
+                self._draining() if self._closed else PoolDraining(retry_after=self._retry_after(pool, len(pool.line)))
+            )
+        if pool.is_out(ticket.model, self._settings.outage_grace, now):
             raise self._unavailable(pool)
-        if is_retry or (pool.mode is not Mode.PAUSED and self._slots.has_free(pool.name)):
+        if is_retry or self._goes_at_once(pool, ticket):
             return
-        own = self._waiting_of[ticket.owner]
+        own = len(self._places_of.get(ticket.owner, ()))
         if own >= self._settings.max_waiting_per_principal:
             message, hint = f"{own} of your requests wait already: that is the limit.", "Let some of them finish."
             raise LimitExceeded(message, hint=hint, retry_after=self._retry_after(pool, own))
         if len(self._places) >= self._settings.max_waiting:
             message, hint = f"{len(self._places)} requests wait already: that is the limit.", "Try again later."
             raise QueueFull(message, hint=hint, retry_after=self._retry_after(pool, len(pool.line)))
+
+    def _goes_at_once(self, pool: Pool, ticket: Ticket) -> bool:
+        """A slot that fits is free only while nobody who is looked at fits it."""
+        return pool.mode is not Mode.PAUSED and len(pool.line) < LOOK_AHEAD and self._slots.fits(ticket)
 
     def _retry_after(self, pool: Pool, depth: int) -> float:
         return pool.figures.retry_after(depth, self._slots.capacity(pool.name), self._chance())
@@ -306,7 +283,7 @@ class MemoryQueueManager(QueueManagerInterface):
 
     def _unavailable(self, pool: Pool) -> UpstreamUnavailable:
         return UpstreamUnavailable(
-            f"No upstream of the pool {pool.name} is usable at the moment.",
+            f"No upstream of the pool {pool.name} that has this model is usable at the moment.",
             hint="Try again later; the operator should look whether they run.",
             retry_after=spread(self._settings.outage_grace, self._chance()),
         )
@@ -328,6 +305,8 @@ class MemoryQueueManager(QueueManagerInterface):
         self._watch_outage(pool, now)
         if pool.mode is not Mode.PAUSED:
             self._grant(pool, now)
+        if not self._places and self._slots.next_due() is None:
+            return  # nothing that time could change
         due = self._next_due()
         if due < self._alarm_at and self._alarm is not None and not self._alarm.done():
             self._alarm.set_result(None)
@@ -348,22 +327,22 @@ class MemoryQueueManager(QueueManagerInterface):
             pool.down_since = None
         elif pool.down_since is None:
             pool.down_since = now
-        if self._is_out(pool, now):
-            for ticket_id in list(pool.line):
-                self._end(self._places[ticket_id], self._unavailable(pool))
-
-    def _is_out(self, pool: Pool, now: float) -> bool:
-        return pool.down_since is not None and now >= pool.down_since + self._settings.outage_grace
+        pool.note_missing(self._slots.can_run, now)
+        grace = self._settings.outage_grace
+        if any(began + grace <= now for began in pool.outages()):
+            for place in [self._places[ticket_id] for ticket_id in pool.line]:
+                if pool.is_out(place.ticket.model, grace, now):
+                    self._end(place, self._unavailable(pool))
 
     def _grant(self, pool: Pool, now: float) -> None:
-        while self._slots.has_free(pool.name) and (turn := pool.line.take()):
+        while self._slots.has_free(pool.name) and (turn := pool.line.take(self._slots.fits)):
             ticket = turn.ticket
             upstream = self._slots.take(ticket)
             grant = Grant(f"{ticket.id}.{next(self._numbers)}", ticket, upstream, granted_at=now)
             self._running[grant.id] = (grant, turn)
             place = self._places[ticket.id]
             self.forget(ticket)
-            pool.figures.note_grant(turn, now - ticket.submitted_at)
+            pool.figures.note_grant(turn, now)
             place.end(grant)
 
     def _next_due(self) -> float:
@@ -372,6 +351,5 @@ class MemoryQueueManager(QueueManagerInterface):
         dues = [deadline[0] if deadline else None, self._slots.next_due()]
         for pool in self._pools.values():
             dues.append(pool.line.next_due())
-            if pool.down_since is not None and len(pool.line):
-                dues.append(pool.down_since + self._settings.outage_grace)
+            dues += [began + self._settings.outage_grace for began in pool.outages()]
         return min((due for due in dues if due is not None), default=math.inf)

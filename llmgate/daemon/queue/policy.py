@@ -12,6 +12,8 @@ The rules, for the tickets of one pool:
    ``aged_share`` of the grants. So ordinary traffic keeps the rest whatever happens, and every ticket
    is served after (level - 1) * aging_seconds plus the tickets before it in the aged lane /
    (aged_share * capacity) at the latest. When only one side waits, it gets the grant.
+5. **Who cannot go holds nobody up.** A ticket that fits no free slot (its upstream is busy, or does not have
+   the model) is passed over: the next in order that fits takes the slot.
 
 A grant charges the ticket's estimated ``cost`` to its flow at the level it was served from (out of the
 aged lane: at the level it was submitted); ``correct`` puts the real service in the estimate's place.
@@ -21,8 +23,9 @@ flow that was held back at level 4 must not beat everyone at level 3 for as long
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from itertools import islice
 
 from llmgate.daemon.queue.flows import DEAD, LazyHeap, Line, Waiting
 from llmgate.daemon.queue.ticket import LEVELS, Ticket
@@ -32,6 +35,17 @@ LAST_AGING_LEVEL = 2
 
 AGED_LANE = 0
 """How the aged lane is written where a level is expected."""
+
+LOOK_AHEAD = 256
+"""So many tickets of either side are looked at for one that fits. The upstreams of a pool differ only while one
+of them comes or goes, so that more that do not fit are rare, and soon gone."""
+
+Fits = Callable[[Ticket], bool]
+
+
+def anywhere(_: Ticket) -> bool:
+    """Every ticket fits."""
+    return True
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,12 +157,12 @@ class WaitingLine:
             promotions.append(Promotion(entry.ticket, came_from, AGED_LANE if entry.aged else entry.level))
         return promotions
 
-    def take(self) -> Turn | None:
-        """Take out the ticket that goes next, and charge its flow; None when nobody waits."""
-        entry = self._aged.first()
-        line = next((line for line in self._lines.values() if len(line)), None)
-        if line is not None and (entry is None or not self._is_aged_turn()):
-            entry = line.first()
+    def take(self, fits: Fits = anywhere) -> Turn | None:
+        """Take out the ticket that goes next of those that fit, and charge its flow; None when there is none."""
+        entry = _first(self._aged.first(), self._aged.ordered, fits)
+        ordinary = self._first_ordinary(fits)
+        if ordinary is not None and (entry is None or not self._is_aged_turn()):
+            entry = ordinary
         if entry is None:
             return None
         del self._entries[entry.ticket.id]
@@ -175,8 +189,15 @@ class WaitingLine:
         ordinary = [entry.ticket.id for line in self._lines.values() for entry in line.ordered()]
         return share_out(ordinary, aged, self._aged_share, self._aged_credit)
 
+    def _first_ordinary(self, fits: Fits) -> Waiting | None:
+        """Who goes next of the levels: mostly the first of the first."""
+        lines = [line for line in self._lines.values() if len(line)]
+        if not lines:
+            return None
+        return _first(lines[0].first(), lambda: (entry for line in lines for entry in line.ordered()), fits)
+
     def _is_aged_turn(self) -> bool:
-        """Both sides wait: whose turn is it? The credit remembers what the aged lane is still owed."""
+        """Both sides could go: whose turn is it? The credit remembers what the aged lane is still owed."""
         is_aged, self._aged_credit = spend_credit(self._aged_credit, self._aged_share)
         return is_aged
 
@@ -203,6 +224,13 @@ class WaitingLine:
             self._aged_waiting -= 1
         else:
             self._lines[entry.level].remove(entry, served)
+
+
+def _first(head: Waiting | None, everyone: Callable[[], Iterable[Waiting]], fits: Fits) -> Waiting | None:
+    """The first that fits. Only where the head does not, the order behind it has to be worked out."""
+    if head is None or fits(head.ticket):
+        return head
+    return next((entry for entry in islice(everyone(), LOOK_AHEAD) if fits(entry.ticket)), None)
 
 
 def spend_credit(credit: float, share: float) -> tuple[bool, float]:

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
 from llmgate.daemon.queue.figures import Figures
 from llmgate.daemon.queue.policy import WaitingLine
 from llmgate.daemon.queue.slots import UpstreamState
-from llmgate.daemon.queue.ticket import PoolStats, Position
+from llmgate.daemon.queue.ticket import PoolStats, Position, Ticket
 
 DIGEST_SECONDS = 0.25
 """Positions are worked out at most this often."""
@@ -41,13 +42,52 @@ class Pool:
         self.mode = Mode.OPEN
         self.down_since: float | None = None
         self.figures = Figures()
+        self._models: Counter[str] = Counter()
+        self._missing_since: dict[str, float] = {}
         self._digest = Digest(line.version, -DIGEST_SECONDS, {})
+
+    def enter(self, ticket: Ticket, now: float) -> None:
+        """Put a ticket in line."""
+        self.line.add(ticket, now)
+        self._models[ticket.model] += 1
+
+    def leave(self, ticket: Ticket) -> None:
+        """Take a ticket out, if the line has not handed it out already."""
+        self.line.remove(ticket.id)
+        self._models[ticket.model] -= 1
+        if not self._models[ticket.model]:
+            del self._models[ticket.model]
+            self._missing_since.pop(ticket.model, None)
+
+    def note_missing(self, is_there: Callable[[str, str], bool], now: float) -> None:
+        """Note for which models somebody waits that no usable upstream has. ``is_there`` takes pool and model."""
+        for model in self._models:
+            if is_there(self.name, model):
+                self._missing_since.pop(model, None)
+            else:
+                self._missing_since.setdefault(model, now)
+
+    def outages(self) -> Iterator[float]:
+        """Since when those who wait have had no upstream."""
+        if self.down_since is not None and len(self.line):
+            yield self.down_since
+        yield from self._missing_since.values()
+
+    def is_out(self, model: str, grace: float, now: float) -> bool:
+        """Whether no upstream that has this model has been usable for so many seconds."""
+        since = (self.down_since, self._missing_since.get(model))
+        return any(began is not None and began + grace <= now for began in since)
 
     def in_order(self, now: float) -> Iterator[str]:
         """The ids of all who wait, in the order of service; newcomers since the last digest at the end."""
         ahead = self._fresh_digest(now).ahead
         yield from (ticket_id for ticket_id in ahead if ticket_id in self.line)
         yield from (ticket_id for ticket_id in self.line if ticket_id not in ahead)
+
+    def put_in_order(self, ticket_ids: Iterable[str], now: float) -> list[str]:
+        """Some of those who wait, as ``in_order`` has them, without a look at the others."""
+        ahead = self._fresh_digest(now).ahead
+        return sorted(ticket_ids, key=lambda ticket_id: ahead.get(ticket_id, len(ahead)))
 
     def position(self, ticket_id: str, slots: int, now: float) -> Position:
         """Where a waiting ticket stands: up to DIGEST_SECONDS old, and an upper bound for a newcomer."""
@@ -66,7 +106,7 @@ class Pool:
             aged=entry.aged,
             ahead=ahead,
             waited=now - ticket.submitted_at,
-            estimated_wait=None if self.mode is Mode.PAUSED else self.figures.estimated_wait(ahead, slots),
+            estimated_wait=None if self.mode is Mode.PAUSED else self.figures.estimated_wait(ahead, slots, now),
         )
 
     def stats(self, upstreams: Sequence[UpstreamState], running: int, now: float) -> PoolStats:

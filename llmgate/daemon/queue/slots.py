@@ -21,6 +21,7 @@ class UpstreamState:
     running: int = 0
     resting: int = 0
     removed: bool = False
+    models: frozenset[str] | None = None
 
     @property
     def used(self) -> int:
@@ -30,17 +31,25 @@ class UpstreamState:
     def is_free(self) -> bool:
         return self.usable and self.used < self.slots
 
+    def can_run(self, model: str) -> bool:
+        """Whether it may be granted requests for a model, be it busy or not."""
+        return self.usable and (self.models is None or model in self.models)
+
 
 def choose_upstream(candidates: Iterable[UpstreamState], ticket: Ticket) -> UpstreamState | None:
-    """The upstream that runs this ticket; None when no usable one has a free slot.
+    """The upstream that runs this ticket; None when it has to wait for one.
 
-    Preferred are, in this order: one that the ticket need not avoid, one that has the model loaded,
-    the one with the smallest share of its slots in use, the first by name.
+    Only usable ones that have the model are considered, and of these the ticket's ``avoid`` only while there is
+    nothing else: one that is merely busy is worth the wait. Preferred are, in this order: one that has the model
+    loaded, the one with the smallest share of its slots in use, the first by name.
     """
-    free = [upstream for upstream in candidates if upstream.is_free]
+    able = [upstream for upstream in candidates if upstream.can_run(ticket.model)]
+    if ticket.avoid:
+        able = [upstream for upstream in able if upstream.name not in ticket.avoid] or able
+    free = [upstream for upstream in able if upstream.is_free]
     if len(free) < 2:
         return free[0] if free else None
-    return min(free, key=lambda u: (u.name in ticket.avoid, ticket.model not in u.loaded, u.used / u.slots, u.name))
+    return min(free, key=lambda u: (ticket.model not in u.loaded, u.used / u.slots, u.name))
 
 
 class SlotBook:
@@ -54,9 +63,9 @@ class SlotBook:
         """Learn of an upstream or of its change. What runs on it stays counted, whatever pool it is in."""
         known = self._upstreams.get(told.name)
         if known is None:
-            self._upstreams[told.name] = UpstreamState(told.name, told.pool, told.slots, told.usable, told.loaded)
-            return
-        known.pool, known.slots, known.usable, known.loaded = told.pool, told.slots, told.usable, told.loaded
+            known = self._upstreams[told.name] = UpstreamState(told.name, told.pool, told.slots, told.usable)
+        known.pool, known.slots, known.usable = told.pool, told.slots, told.usable
+        known.loaded, known.models = told.loaded, told.models
         known.removed = False
 
     def remove(self, name: str) -> None:
@@ -66,10 +75,10 @@ class SlotBook:
             self._forget_if_done(known)
 
     def take(self, ticket: Ticket) -> str:
-        """Occupy a slot for a ticket, of whose pool ``has_free`` must be true. The upstream's name."""
+        """Occupy a slot for a ticket that ``fits``. The upstream's name."""
         chosen = choose_upstream(self.of(ticket.pool), ticket)
         if chosen is None:
-            raise LookupError(f"no slot is free in {ticket.pool}")
+            raise LookupError(f"no slot of {ticket.pool} is free for {ticket.id}")
         chosen.running += 1
         return chosen.name
 
@@ -102,13 +111,21 @@ class SlotBook:
         """The upstreams of a pool."""
         return [u for u in self._upstreams.values() if u.pool == pool and not u.removed]
 
+    def fits(self, ticket: Ticket) -> bool:
+        """Is there a slot that can be granted to this ticket?"""
+        return choose_upstream(self.of(ticket.pool), ticket) is not None
+
     def has_free(self, pool: str) -> bool:
-        """Is there a slot that can be granted?"""
+        """Is there a slot that can be granted to anyone?"""
         return any(u.is_free and u.pool == pool for u in self._upstreams.values())
 
     def has_usable(self, pool: str) -> bool:
         """Is there an upstream that can be granted requests, be it busy or not?"""
         return any(u.usable and u.pool == pool for u in self._upstreams.values())
+
+    def can_run(self, pool: str, model: str) -> bool:
+        """Is there an upstream that can be granted requests for this model, be it busy or not?"""
+        return any(u.can_run(model) and u.pool == pool for u in self._upstreams.values())
 
     def capacity(self, pool: str) -> int:
         """Slots of the usable upstreams."""

@@ -44,7 +44,7 @@ class Ticket:
     avoid: frozenset[str] = field(default_factory=frozenset)
 
     def retried(self, avoid: str) -> Ticket:
-        """The same place in line once more, preferably on another upstream than ``avoid``."""
+        """The same place in line once more, on another upstream than ``avoid`` while the pool has one."""
         return replace(self, attempt=self.attempt + 1, avoid=self.avoid | {avoid})
 
 
@@ -62,13 +62,15 @@ class Grant:
 
 @dataclass(frozen=True, slots=True)
 class UpstreamSlots:
-    """What the queue knows of one upstream. ``loaded`` are the models it holds in memory."""
+    """What the queue knows of one upstream. ``loaded`` are the models it holds in memory, ``models`` are all
+    it can be granted, by the names that tickets carry; None: any."""
 
     name: str
     pool: str
     slots: int
     usable: bool = True
     loaded: frozenset[str] = field(default_factory=frozenset)
+    models: frozenset[str] | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -28,13 +28,19 @@ FIRST_PAUSE = 1.0
 """Seconds until the probe after a first failure; it doubles with each further one."""
 RETRY_AFTER = 5.0
 """Seconds that a rate-limited upstream rests when it does not say how long."""
+RETRY_AFTER_MAX = 60.0
+"""Seconds that it rests at most, whatever it says: one number of one answer must not take it out for long."""
 
 
 class Kind(Enum):
     """What was seen."""
 
     ALIVE = auto()
+    BEGUN = auto()
+    """A good answer has begun, and may still fail."""
     ERROR = auto()
+    REJECTED = auto()
+    """It answered a request with an HTTP status of 5xx."""
     SILENT = auto()
     UNREACHABLE = auto()
     FORBIDDEN = auto()
@@ -45,19 +51,23 @@ class Kind(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Sign:
-    """Something seen of an upstream. ``seconds`` is how long it took, where that matters."""
+    """Something seen of an upstream. ``seconds`` is how long it took, where that matters; ``owner`` is whose
+    request it was seen of, empty when that is not known."""
 
     kind: Kind
     reason: str = ""
     seconds: float = 0.0
     retry_after: float | None = None
+    owner: str = ""
 
 
 ALIVE = Sign(Kind.ALIVE)
-_FAILURES = frozenset({Kind.ERROR, Kind.SILENT, Kind.UNREACHABLE})
+BEGUN = Sign(Kind.BEGUN)
+_FAILURES = frozenset({Kind.ERROR, Kind.REJECTED, Kind.SILENT, Kind.UNREACHABLE})
 _REQUEST_KINDS: dict[type[LLMGateError], Kind] = {
     UpstreamUnreachable: Kind.UNREACHABLE,
     UpstreamTimeout: Kind.SILENT,
+    UpstreamRefused: Kind.REJECTED,
 }
 _PROBE_KINDS = {**_REQUEST_KINDS, UpstreamRefused: Kind.LIMITED, UpstreamProtocolError: Kind.UNFIT}
 
@@ -72,7 +82,11 @@ class Health:
     unreached: int = 0
     """Connections or probes in a row that failed."""
     failed: int = 0
-    """Requests in a row that failed after they were sent."""
+    """Requests in a row that failed after they were sent, but for those that were ``rejected``."""
+    rejected: int = 0
+    """Requests of known owners in the same row that it answered with an error."""
+    owners: frozenset[str] = frozenset()
+    """Whose requests these were: two, if there are more."""
     failed_at: float = 0.0
     slow: bool = False
     setbacks: int = 0
@@ -98,7 +112,7 @@ def _sign_of_status(failure: UpstreamRejected, *, probe: bool) -> Sign:
     if failure.status in (401, 403):
         return Sign(Kind.FORBIDDEN, f"it refuses our credentials ({failure.status})")
     if failure.status >= 500:
-        return Sign(Kind.ERROR, failure.message)
+        return Sign(Kind.ERROR if probe else Kind.REJECTED, failure.message)
     # A request may be at fault itself; a probe asks only for what every such server has.
     return Sign(Kind.UNFIT, failure.message) if probe else ALIVE
 
@@ -130,8 +144,8 @@ class HealthRules:
         )
         match health.state:
             case HealthState.UNKNOWN | HealthState.HEALTHY | HealthState.DEGRADED | HealthState.RATE_LIMITED:
-                return self._in_use(replace(better, failed=0 if faded else health.failed))
-            case HealthState.RECOVERING if not health.failed and better.good_probes > self._settings.failures:
+                return self._in_use(_forgiven(better) if faded else better)
+            case HealthState.RECOVERING if not _has_failed(health) and better.good_probes > self._settings.failures:
                 return self._in_use(better)
             case HealthState.RECOVERING:
                 return better
@@ -144,27 +158,51 @@ class HealthRules:
         byte meanwhile either."""
         if sign.kind is Kind.ALIVE:
             return self._alive(health, now)
+        if sign.kind is Kind.BEGUN:
+            return self._begun(health)
         if not usable(health.state):
             return health  # it is known already; requests sent before are no news
         if sign.kind is Kind.UNREACHABLE:
-            health = replace(health, unreached=health.unreached + 1)
-        elif sign.kind in _FAILURES:
-            failures = self._settings.failures if deaf else health.failed + 1
-            health = replace(health, failed=failures, failed_at=now)
+            return self._worse(replace(health, unreached=health.unreached + 1), sign, now)
+        if sign.kind in _FAILURES:
+            health = self._with_failure(health, sign, now, deaf)
+            if sign.kind is Kind.REJECTED and sign.owner and not _is_shared(health):
+                return self._suspected(health, sign, now)
         return self._worse(health, sign, now)
 
+    def _with_failure(self, health: Health, sign: Sign, now: float, deaf: bool) -> Health:
+        owners = health.owners
+        if sign.owner and len(owners) < 2:
+            owners |= {sign.owner}
+        health = replace(health, owners=owners, failed_at=now)
+        if sign.kind is Kind.REJECTED and sign.owner:
+            return replace(health, rejected=health.rejected + 1)
+        return replace(health, failed=self._settings.failures if deaf else health.failed + 1)
+
+    def _suspected(self, health: Health, sign: Sign, now: float) -> Health:
+        """Requests of one owner fail, and no others that we know of: a probe, soon, tells more."""
+        state = HealthState.DEGRADED if health.state in IN_USE else health.state
+        due = min(health.next_probe, now + FIRST_PAUSE * self._jitter())
+        return replace(health, state=state, reason=sign.reason, next_probe=due)
+
+    def _begun(self, health: Health) -> Health:
+        """What failed before is forgiven only when a part of an answer comes."""
+        if health.state is not HealthState.RECOVERING:
+            return health
+        return self._in_use(replace(health, reason="requests failed lately, and one is being answered now"))
+
     def _alive(self, health: Health, now: float) -> Health:
-        if health.state is HealthState.HEALTHY and not health.failed and not health.unreached:
+        if health.state is HealthState.HEALTHY and not _has_failed(health) and not health.unreached:
             return health
         if usable(health.state):
-            return self._in_use(replace(health, failed=0, unreached=0))
+            return self._in_use(replace(_forgiven(health), unreached=0))
         if health.state in (HealthState.OFFLINE, HealthState.UNHEALTHY):
             return replace(health, next_probe=min(health.next_probe, now))
         return health
 
     def _worse(self, health: Health, sign: Sign, now: float) -> Health:
         if sign.kind is Kind.LIMITED:
-            rest = sign.retry_after if sign.retry_after is not None else RETRY_AFTER
+            rest = min(sign.retry_after, RETRY_AFTER_MAX) if sign.retry_after is not None else RETRY_AFTER
             return replace(health, state=HealthState.RATE_LIMITED, reason=sign.reason, next_probe=now + rest)
         setbacks = health.setbacks + 1
         pause = min(self._settings.backoff_max, FIRST_PAUSE * 2 ** min(setbacks - 1, 20))
@@ -173,14 +211,33 @@ class HealthRules:
         )
         if sign.kind in (Kind.FORBIDDEN, Kind.UNFIT):
             return replace(health, state=HealthState.MISCONFIGURED)
-        if health.state in IN_USE and max(health.unreached, health.failed) < self._settings.failures:
+        if health.state in IN_USE and not self._is_enough(health):
             return replace(health, state=HealthState.DEGRADED)
-        return replace(health, state=HealthState.UNHEALTHY if sign.kind is Kind.ERROR else HealthState.OFFLINE)
+        answered = sign.kind in (Kind.ERROR, Kind.REJECTED)
+        return replace(health, state=HealthState.UNHEALTHY if answered else HealthState.OFFLINE)
+
+    def _is_enough(self, health: Health) -> bool:
+        """Whether it has failed too often in a row to be used on."""
+        failed = health.failed + (health.rejected if _is_shared(health) else 0)
+        return max(health.unreached, failed) >= self._settings.failures
 
     @staticmethod
     def _in_use(health: Health) -> Health:
         if health.slow:
             return replace(health, state=HealthState.DEGRADED, reason="it answers slowly", setbacks=0)
-        if health.failed:
+        if _has_failed(health):
             return replace(health, state=HealthState.DEGRADED)
         return replace(health, state=HealthState.HEALTHY, reason="", setbacks=0)
+
+
+def _has_failed(health: Health) -> bool:
+    return health.failed + health.rejected > 0
+
+
+def _forgiven(health: Health) -> Health:
+    return replace(health, failed=0, rejected=0, owners=frozenset())
+
+
+def _is_shared(health: Health) -> bool:
+    """Whether its rejections can not be one owner's fault: others failed in the same row, or we got no answer."""
+    return len(health.owners) > 1 or health.unreached > 0

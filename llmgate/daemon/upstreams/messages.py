@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Iterable
 from typing import Any
 
 from llmgate.config import UpstreamSettings
-from llmgate.daemon.protocols.base import Call
 from llmgate.daemon.protocols.bodies import INLINE_BYTES, dump_body
 from llmgate.errors import UpstreamProtocolError
 
-FORWARDED = frozenset({"accept", "anthropic-version", "anthropic-beta", "traceparent"})
+FORWARDED = frozenset({b"accept", b"anthropic-version", b"anthropic-beta", b"traceparent"})
 """The headers of a client that an upstream gets to see. Never a credential."""
 MODELS_MAX = 10_000
 
 
-def forwarded_headers(call: Call) -> dict[str, str]:
-    return {name: value for name, value in call.headers.items() if name in FORWARDED}
+def forwarded_headers(headers: Iterable[tuple[bytes, bytes]]) -> dict[str, str]:
+    """Those of a client's headers (as ASGI gives them) that go on."""
+    return {name.decode("ascii"): value.decode("latin-1") for name, value in headers if name in FORWARDED}
 
 
 async def json_body(body: dict[str, Any]) -> bytes:

@@ -6,9 +6,10 @@ import asyncio
 from typing import Any
 
 from llmgate.config import UpstreamSettings
+from llmgate.daemon.protocols.answers import answer_in
 from llmgate.daemon.protocols.base import Call, StreamReader, Usage
 from llmgate.daemon.upstreams.base import Inspection, ModelInfo, Upstream, UpstreamAnswer
-from llmgate.daemon.upstreams.messages import entries, forwarded_headers, json_body
+from llmgate.daemon.upstreams.messages import entries, json_body
 from llmgate.daemon.upstreams.transport import UpstreamClient
 from llmgate.errors import ModelNotFound, UpstreamProtocolError, UpstreamRejected
 
@@ -22,13 +23,13 @@ class OllamaUpstream(Upstream):
         self._client = UpstreamClient(settings)
 
     async def send(self, call: Call) -> UpstreamAnswer:
-        return await self._client.send(call.route.path, await json_body(call.body), forwarded_headers(call))
+        return await self._client.send(call.route.path, await json_body(call.body), call.headers)
 
     def reader(self, call: Call) -> StreamReader:
         return call.protocol.reader(call)
 
     def whole(self, call: Call, answer: bytes) -> tuple[bytes, Usage]:
-        return answer, call.protocol.usage_of(call, answer)
+        return answer, call.protocol.usage_of(call, answer_in(answer))
 
     async def inspect(self) -> Inspection:
         # A listing comes from the disk and stays green while the scheduler is dead; what is loaded comes

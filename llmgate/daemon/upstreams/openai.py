@@ -11,9 +11,10 @@ from typing import Any
 from llmgate.config import UpstreamSettings
 from llmgate.daemon.clock import monotonic
 from llmgate.daemon.protocols import translate
+from llmgate.daemon.protocols.answers import answer_in
 from llmgate.daemon.protocols.base import Call, StreamReader, Usage
 from llmgate.daemon.upstreams.base import Inspection, ModelInfo, Upstream, UpstreamAnswer
-from llmgate.daemon.upstreams.messages import entries, forwarded_headers, json_body
+from llmgate.daemon.upstreams.messages import entries, json_body
 from llmgate.daemon.upstreams.transport import UpstreamClient
 from llmgate.errors import ModelNotFound, UnsupportedByUpstream, UpstreamProtocolError, UpstreamRejected
 
@@ -39,7 +40,7 @@ class OpenAIUpstream(Upstream):
         if local is not None:
             return _LocalAnswer(local)
         path, body = translate.request(call) if translate.needed(call) else (call.route.path, call.body)
-        answer = await self._client.send(path, await json_body(body), forwarded_headers(call))
+        answer = await self._client.send(path, await json_body(body), call.headers)
         if answer.status in (405, 501) or (answer.status == 404 and path in OPTIONAL_ROUTES):
             await answer.close()
             raise UnsupportedByUpstream(
@@ -54,7 +55,7 @@ class OpenAIUpstream(Upstream):
     def whole(self, call: Call, answer: bytes) -> tuple[bytes, Usage]:
         if _is_translated(call):
             return translate.whole(call, answer, monotonic() - call.sent_at)
-        return answer, call.protocol.usage_of(call, answer)
+        return answer, call.protocol.usage_of(call, answer_in(answer))
 
     async def inspect(self) -> Inspection:
         if self._has_health_route:

@@ -15,12 +15,12 @@ from llmgate.daemon.clock import monotonic
 from llmgate.daemon.events import EventBus, UpstreamChanged
 from llmgate.daemon.protocols.bodies import normalise_model, quoted
 from llmgate.daemon.queue.interface import QueueManagerInterface
-from llmgate.daemon.queue.ticket import PoolStats, UpstreamSlots
+from llmgate.daemon.queue.ticket import UpstreamSlots
 from llmgate.daemon.upstreams.base import HealthState, Upstream
 from llmgate.daemon.upstreams.health import Health, HealthRules, Kind, Sign, sign_of
 from llmgate.daemon.upstreams.ollama import OllamaUpstream
 from llmgate.daemon.upstreams.openai import OpenAIUpstream
-from llmgate.daemon.upstreams.pool import Member, Pool, openai_entry
+from llmgate.daemon.upstreams.pool import Member, Pool, openai_entry, tagged
 from llmgate.daemon.upstreams.traffic import Traffic
 from llmgate.errors import LLMGateError, ModelNotFound, UpstreamError, UpstreamUnavailable
 
@@ -139,10 +139,11 @@ class UpstreamRegistry:
             raise UpstreamUnavailable(f"There is no upstream {quoted(name)} any more.")
         return member.upstream
 
-    def observe(self, name: str) -> Traffic:
-        """Watch a request on an upstream: what happens to it tells how the upstream does."""
+    def observe(self, name: str, owner: str = "") -> Traffic:
+        """Watch a request on an upstream: what happens to it tells how the upstream does. ``owner`` is whose
+        request it is, so that one owner's bad requests are not taken for the upstream's fault."""
         member = self._members[name]
-        return Traffic(member, self._clock, lambda sign, deaf: self._served(member, sign, deaf))
+        return Traffic(member, self._clock, lambda sign, deaf: self._served(member, sign, deaf), owner)
 
     def _served(self, member: Member, sign: Sign, deaf: bool) -> None:
         health = self._rules.served(member.health, sign, self._clock(), deaf=deaf)
@@ -175,29 +176,35 @@ class UpstreamRegistry:
         Raises ModelNotFound, also for a model that ``may_use`` forbids, or UpstreamUnavailable when
         nobody can know because a pool has not told its models yet.
         """
-        name = normalise_model(model)
-        pools = [pool for pool in self._pools.values() if name in pool.models and _allowed(pool, name, may_use)]
-        if not pools:
-            raise self._unknown(model, name, may_use)
-        pool = pools[0] if len(pools) == 1 else self._best(pools, name)
-        shown = pool.models[name]
+        pool, key = self._find(model, may_use)
+        shown = pool.models[key]
         understood = shown in (model, f"{model}:latest") and (shown == model or self._is_ollama(pool))
         return Resolved(pool.name, shown, rename=not understood)
 
-    def _best(self, pools: Sequence[Pool], name: str) -> Pool:
-        stats = {one.pool: one for one in self._queue.stats()}
+    def _find(self, model: str, may_use: MayUse) -> tuple[Pool, str]:
+        found = [
+            (pool, key) for pool in self._pools.values() for key in pool.keys_for(model) if _allowed(pool, key, may_use)
+        ]
+        keys = {key for _, key in found}
+        key = tagged(model) if tagged(model) in keys else next(iter(keys), "")
+        if not keys or (key != tagged(model) and len(keys) > 1):
+            raise self._unknown(model, may_use)
+        pools = [pool for pool, one in found if one == key]
+        return (pools[0] if len(pools) == 1 else self._best(pools, key)), key
 
+    def _best(self, pools: Sequence[Pool], key: str) -> Pool:
         def rank(pool: Pool) -> tuple[bool, float, bool]:
-            return not pool.usable, _crowding(stats.get(pool.name)), not pool.has_loaded(name)
+            return not pool.usable, self._queue.crowding(pool.name), not pool.has_loaded(key)
 
         return min(pools, key=rank)
 
-    def _unknown(self, model: str, name: str, may_use: MayUse) -> LLMGateError:
+    def _unknown(self, model: str, may_use: MayUse) -> LLMGateError:
+        name = normalise_model(model)
         if _permits(may_use, model, name) and not all(pool.known for pool in self._pools.values()):
             return UpstreamUnavailable(
                 "The upstreams that could have this model have not answered yet.", retry_after=self._health.interval
             )
-        allowed = {known: pool.models[known] for known, pool in self._serving(may_use)}
+        allowed = {key: pool.models[key] for key, pool in self._serving(may_use)}
         near = difflib.get_close_matches(name, allowed, n=3)
         hint = f"Did you mean {' or '.join(allowed[one] for one in near)}?" if near else None
         return ModelNotFound(f"The model {quoted(model)} was not found.", hint=hint, param="model")
@@ -206,10 +213,10 @@ class UpstreamRegistry:
         """Each model once, with the first pool that serves it."""
         seen: set[str] = set()
         for pool in self._pools.values():
-            for name in pool.models:
-                if name not in seen and _allowed(pool, name, may_use):
-                    seen.add(name)
-                    yield name, pool
+            for key in pool.models:
+                if key not in seen and _allowed(pool, key, may_use):
+                    seen.add(key)
+                    yield key, pool
 
     @staticmethod
     def _is_ollama(pool: Pool) -> bool:
@@ -219,26 +226,35 @@ class UpstreamRegistry:
 
     def tags(self, may_use: MayUse) -> list[Mapping[str, Any]]:
         """The entries of ``/api/tags``."""
-        return [pool.entry(name) for name, pool in self._serving(may_use)]
+        return [pool.entry(key) for key, pool in self._serving(may_use)]
 
     def ps(self, may_use: MayUse) -> list[Mapping[str, Any]]:
         """The entries of ``/api/ps``: models that some upstream holds in memory."""
         entries: dict[str, Mapping[str, Any]] = {}
         for pool in self._pools.values():
-            for name in pool.models:
-                entry = pool.loaded_entry(name) if _allowed(pool, name, may_use) else None
+            for key in pool.models:
+                entry = pool.loaded_entry(key) if _allowed(pool, key, may_use) else None
                 if entry is not None:
-                    entries.setdefault(name, entry)
+                    entries.setdefault(key, entry)
         return list(entries.values())
 
     def openai_models(self, may_use: MayUse) -> list[Mapping[str, Any]]:
         """The entries of ``/v1/models``."""
         return [openai_entry(entry) for entry in self.tags(may_use)]
 
+    def openai_model(self, model: str, may_use: MayUse) -> Mapping[str, Any]:
+        """The entry of ``/v1/models`` for one model. Raises what ``resolve`` does."""
+        pool, key = self._find(model, may_use)
+        return openai_entry(pool.entry(key))
+
     async def show(self, model: str, may_use: MayUse) -> Mapping[str, Any]:
         """The answer of ``/api/show``. Raises ModelNotFound, UpstreamUnavailable or another UpstreamError."""
         resolved = self.resolve(model, may_use)
-        failure: UpstreamError = UpstreamUnavailable()
+        failure: UpstreamError = UpstreamUnavailable(
+            f"No upstream that has the model {quoted(model)} is usable at the moment.",
+            hint="Try again later.",
+            retry_after=self._health.interval,
+        )
         for member in self._pools[resolved.pool].members:
             if member.usable:
                 try:
@@ -279,21 +295,14 @@ class UpstreamRegistry:
         ]
 
 
-def _allowed(pool: Pool, name: str, may_use: MayUse) -> bool:
-    return _permits(may_use, pool.models[name], name)
+def _allowed(pool: Pool, key: str, may_use: MayUse) -> bool:
+    return _permits(may_use, pool.models[key], key)
 
 
-def _permits(may_use: MayUse, shown: str, name: str) -> bool:
+def _permits(may_use: MayUse, shown: str, key: str) -> bool:
     """Whether a principal may use a model. Its list may hold the name as shown, or in a form that means
-    the same: in lower case, with or without ``:latest``."""
-    return may_use(shown) or may_use(name) or may_use(name.removesuffix(":latest"))
-
-
-def _crowding(stats: PoolStats | None) -> float:
-    """Waiting requests per slot; below zero while a slot is free."""
-    if stats is None or (stats.running < stats.slots and not stats.waiting):
-        return -1.0
-    return stats.waiting / max(stats.slots, 1)
+    the same: with or without ``:latest``, and in lower case if the upstream does not mind."""
+    return may_use(shown) or may_use(key) or may_use(key.removesuffix(":latest"))
 
 
 def _numbers(version: str) -> list[int]:

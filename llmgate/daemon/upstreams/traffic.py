@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from types import TracebackType
 from typing import Self
 
-from llmgate.daemon.upstreams.health import ALIVE, Kind, Sign, sign_of
+from llmgate.daemon.upstreams.health import ALIVE, BEGUN, Kind, Sign, sign_of
 from llmgate.daemon.upstreams.pool import Member
 from llmgate.errors import UpstreamError, UpstreamRefused
 
@@ -16,16 +17,18 @@ Report = Callable[[Sign, bool], None]
 class Traffic:
     """Watches one request on one upstream, as a context manager around it.
 
-    Bytes are proof of life: the first ones of a good answer make an upstream healthy that is being tried
-    again. ``report`` takes the sign, and whether no request on this upstream got a byte since this one began.
+    Bytes are proof of life: the head of a good answer ends the trial of an upstream that is being tried again,
+    the first part of it forgives what failed before. ``owner`` is whose request it is. ``report`` takes the
+    sign, and whether no request on this upstream got a byte since this one began.
     """
 
-    __slots__ = ("_clock", "_good", "_member", "_report", "_started_at", "_status")
+    __slots__ = ("_clock", "_good", "_member", "_owner", "_report", "_started_at", "_status")
 
-    def __init__(self, member: Member, clock: Callable[[], float], report: Report) -> None:
+    def __init__(self, member: Member, clock: Callable[[], float], report: Report, owner: str = "") -> None:
         self._member = member
         self._clock = clock
         self._report = report
+        self._owner = owner
         self._status: int | None = None
         self._good = False
 
@@ -37,6 +40,8 @@ class Traffic:
         """The head of the answer has come."""
         self._status = status
         self._member.heard_at = self._clock()
+        if status == 200:
+            self._report(BEGUN, False)
 
     def progressed(self) -> None:
         """A part of the answer has come."""
@@ -54,7 +59,7 @@ class Traffic:
             return
         sign = self._sign(failure)
         if sign is not None:
-            self._report(sign, self._member.heard_at < self._started_at)
+            self._report(replace(sign, owner=self._owner), self._member.heard_at < self._started_at)
 
     def _sign(self, failure: BaseException) -> Sign | None:
         if self._status in (401, 403):

@@ -1,0 +1,61 @@
+"""One request's place in the memory queue's line."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+from llmgate.daemon.queue.flows import DEAD
+from llmgate.daemon.queue.interface import Place
+from llmgate.daemon.queue.ticket import Grant, Ticket
+from llmgate.errors import Conflict, LLMGateError
+
+if TYPE_CHECKING:
+    from llmgate.daemon.queue.memory import MemoryQueueManager
+
+
+class MemoryPlace(Place):
+    """A place in a MemoryQueueManager's line. ``stamp`` is DEAD as soon as it does not wait any more."""
+
+    __slots__ = ("_end", "_manager", "_taken", "_ticket", "_waiter", "stamp")
+
+    def __init__(self, manager: MemoryQueueManager, ticket: Ticket, stamp: int) -> None:
+        self._manager = manager
+        self._ticket = ticket
+        self._end: Grant | LLMGateError | None = None
+        self._taken = False
+        self._waiter: asyncio.Future[None] | None = None
+        self.stamp = stamp
+
+    @property
+    def ticket(self) -> Ticket:
+        return self._ticket
+
+    async def granted(self, timeout: float | None = None) -> Grant:
+        if self._end is None:
+            if self._waiter is None:
+                self._waiter = asyncio.get_running_loop().create_future()
+            await self._manager.wait(self._waiter, timeout)
+        if self._end is None:
+            raise TimeoutError
+        if isinstance(self._end, LLMGateError):
+            raise self._end
+        self._taken = True
+        return self._end
+
+    def leave(self) -> None:
+        handed_out = self._end
+        if handed_out is None:
+            self._manager.forget(self._ticket)
+        elif isinstance(handed_out, LLMGateError) or self._taken:
+            return
+        self.end(Conflict("This place in line has been given up."))
+        if isinstance(handed_out, Grant):
+            self._manager.release(handed_out, 0.0)
+
+    def end(self, end: Grant | LLMGateError) -> None:
+        """The wait is over."""
+        self.stamp = DEAD
+        self._end = end
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(None)

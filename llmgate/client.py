@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
 from typing import Any, Generic, Self, TypeVar
 
 from pydantic import SecretStr
 
 from llmgate import schemas
 from llmgate.connection import Connection, Credentials, FixedToken, lines, raise_for_status, segment
-from llmgate.errors import LLMGateError, UpstreamCut
+from llmgate.errors import LLMGateError, NotFound, UpstreamCut
 
 PAGE = 200
 """Rows asked for at once."""
@@ -19,12 +20,22 @@ New = TypeVar("New", bound=schemas.Answer)
 
 
 class Noun(Generic[Row, New]):
-    """The verbs that the nouns of the admin API share. Rows are found by id, users and keys also by name."""
+    """The verbs that the nouns of the admin API share. Rows are found by id, users and keys also by name.
+
+    What is not found is told by ``what`` it is and its name.
+    """
 
     def __init__(
-        self, connection: Connection, path: str, row: type[Row], new: type[New], page: type[schemas.Page[Row]]
+        self,
+        connection: Connection,
+        what: str,
+        path: str,
+        row: type[Row],
+        new: type[New],
+        page: type[schemas.Page[Row]],
     ) -> None:
-        self._connection, self._path, self._row, self._new, self._page = connection, path, row, new, page
+        self._connection, self._what, self._path = connection, what, path
+        self._row, self._new, self._page = row, new, page
 
     async def page(self, after: str | None = None, limit: int = PAGE, **filters: Any) -> schemas.Page[Row]:
         query = {"after": after, "limit": limit, **filters}
@@ -43,22 +54,41 @@ class Noun(Generic[Row, New]):
         return rows
 
     async def get(self, row: str) -> Row:
-        return await self._connection.ask("GET", self._at(row), self._row)
+        with self._named(row):
+            return await self._connection.ask("GET", self._at(row), self._row)
 
     async def create(self, body: schemas.Request) -> New:
         return await self._connection.ask("POST", self._path, self._new, body=body)
 
     async def update(self, row: str, body: schemas.Update) -> Row:
-        return await self._connection.ask("PATCH", self._at(row), self._row, body=body)
+        with self._named(row):
+            return await self._connection.ask("PATCH", self._at(row), self._row, body=body)
 
     async def revoke(self, row: str) -> Row:
-        return await self._connection.ask("POST", f"{self._at(row)}/revoke", self._row)
+        with self._named(row):
+            return await self._connection.ask("POST", f"{self._at(row)}/revoke", self._row)
 
     async def delete(self, row: str) -> None:
-        await self._connection.tell("DELETE", self._at(row))
+        with self._named(row):
+            await self._connection.tell("DELETE", self._at(row))
+
+    def _named(self, row: str) -> AbstractContextManager[None]:
+        return named(self._what, row, f"llmgate {self._path.rpartition('/')[2]} list")
 
     def _at(self, row: str) -> str:
         return f"{self._path}/{segment(row)}"
+
+
+@contextmanager
+def named(what: str, name: str, see: str) -> Iterator[None]:
+    """Say which thing is not there, and the command that lists what is."""
+    try:
+        yield
+    except NotFound as missing:
+        if type(missing) is NotFound:  # its subclasses are about something else
+            missing.message = f"There is no {what} {name!r}."
+            missing.hint = f"See them with: {see}"
+        raise
 
 
 class AdminClient:
@@ -73,17 +103,19 @@ class AdminClient:
         wire = Connection(url, credentials or FixedToken(None), timeout)
         self._wire = wire
         self.url = wire.url
-        self.users = Noun(wire, "/admin/v1/users", schemas.User, schemas.User, schemas.Page[schemas.User])
+        self.users = Noun(wire, "user", "/admin/v1/users", schemas.User, schemas.User, schemas.Page[schemas.User])
         self.tokens = Noun(
             wire,
+            "registration token",
             "/admin/v1/tokens",
             schemas.RegistrationToken,
             schemas.NewRegistrationToken,
             schemas.Page[schemas.RegistrationToken],
         )
-        self.keys = Noun(wire, "/admin/v1/keys", schemas.ApiKey, schemas.NewApiKey, schemas.Page[schemas.ApiKey])
+        self.keys = Noun(wire, "key", "/admin/v1/keys", schemas.ApiKey, schemas.NewApiKey, schemas.Page[schemas.ApiKey])
         self.whitelist = Noun(
             wire,
+            "whitelist entry",
             "/admin/v1/whitelist",
             schemas.WhitelistEntry,
             schemas.WhitelistEntry,
@@ -115,7 +147,13 @@ class AdminClient:
 
     async def set_password(self, user: str, password: str) -> None:
         body = schemas.NewPassword(password=SecretStr(password))
-        await self._wire.tell("PUT", f"/admin/v1/users/{segment(user)}/password", body=body)
+        with named("user", user, "llmgate users list"):
+            await self._wire.tell("PUT", f"/admin/v1/users/{segment(user)}/password", body=body)
+
+    async def change_password(self, current: str, password: str) -> schemas.Tokens:
+        """Change one's own password: every session ends, the answer is a new one."""
+        body = schemas.ChangePassword(current_password=SecretStr(current), password=SecretStr(password))
+        return await self._wire.ask("POST", "/gate/auth/password", schemas.Tokens, body=body)
 
     # -- queue ---------------------------------------------------------------------------------
 
@@ -130,15 +168,19 @@ class AdminClient:
         return (await self._wire.ask("GET", "/admin/v1/queue/running", schemas.Page[schemas.Running])).data
 
     async def cancel(self, ticket: str) -> None:
-        await self._wire.tell("DELETE", f"/admin/v1/queue/waiting/{segment(ticket)}")
+        with named("waiting request", ticket, "llmgate queue list"):
+            await self._wire.tell("DELETE", f"/admin/v1/queue/waiting/{segment(ticket)}")
 
     async def set_level(self, ticket: str, level: int) -> schemas.Waiting:
         body = schemas.LevelChange(level=level)
-        return await self._wire.ask("PATCH", f"/admin/v1/queue/waiting/{segment(ticket)}", schemas.Waiting, body=body)
+        path = f"/admin/v1/queue/waiting/{segment(ticket)}"
+        with named("waiting request", ticket, "llmgate queue list"):
+            return await self._wire.ask("PATCH", path, schemas.Waiting, body=body)
 
     async def pool(self, pool: str, verb: str) -> schemas.PoolStats:
         """``verb`` is pause, resume or drain."""
-        return await self._wire.ask("POST", f"/admin/v1/queue/pools/{segment(pool)}/{verb}", schemas.PoolStats)
+        with named("pool", pool, "llmgate queue stats"):
+            return await self._wire.ask("POST", f"/admin/v1/queue/pools/{segment(pool)}/{verb}", schemas.PoolStats)
 
     async def my_place(self, request_id: str) -> schemas.Waiting:
         """Where one's own request stands. Raises NotFound when it does not wait (any more)."""
@@ -153,6 +195,7 @@ class AdminClient:
         """The last ``limit`` finished requests, newest first."""
         log = Noun(
             self._wire,
+            "request",
             "/admin/v1/requests",
             schemas.RequestRecord,
             schemas.RequestRecord,

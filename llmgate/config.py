@@ -81,6 +81,14 @@ class DatabaseSettings(Section):
     pool_size: int = Field(10, ge=1, le=100, description="Connections kept open to PostgreSQL.")
     timeout: Seconds = Field(5, description="Longest wait for a connection or a statement.")
 
+    @field_validator("url")
+    @classmethod
+    def scheme_is_known(cls, value: SecretStr) -> SecretStr:
+        url = value.get_secret_value()
+        if url and not re.match(r"(postgres(ql)?|sqlite)(\+\w+)?://", url):
+            raise ValueError("must begin with postgresql:// or sqlite://, or be empty")
+        return value
+
 
 class AuthSettings(Section):
     session_minutes: int = Field(15, ge=1, le=1440, description="Life of an access token.")
@@ -206,9 +214,15 @@ class Settings(BaseSettings):
     log: LogSettings = Field(default_factory=LogSettings, description="What is logged.")
     upstreams: list[UpstreamSettings] = Field(
         default_factory=lambda: [DEFAULT_UPSTREAM],
-        min_length=1,
         description="The servers that run the models; one [[upstreams]] table each.",
     )
+
+    @field_validator("upstreams")
+    @classmethod
+    def some_upstream(cls, value: list[UpstreamSettings]) -> list[UpstreamSettings]:
+        if not value:
+            raise ValueError("there must be at least one [[upstreams]] table; without any, an Ollama here is assumed")
+        return value
 
     @model_validator(mode="after")
     def upstream_names_differ(self) -> Settings:
@@ -248,7 +262,7 @@ class LoadedSettings:
 
 def load(
     path: Path | None = None,
-    flags: Mapping[str, Mapping[str, Any]] | None = None,
+    flags: Mapping[str, Any] | None = None,
     environ: Mapping[str, str] = os.environ,
 ) -> LoadedSettings:
     """Read the file, the environment and the flags, in rising precedence.
@@ -269,9 +283,12 @@ def load(
             if isinstance(content, Mapping):
                 merged.setdefault(section, {}).update(content)
                 origins.update({f"{section}.{key}": origin for key in content})
+                origins.setdefault(section, origin)
             else:
                 merged[section] = content
                 origins[section] = origin
+                tables = [table for table in content if isinstance(table, Mapping)]
+                origins.update({f"{section}[{i}].{key}": origin for i, table in enumerate(tables) for key in table})
     try:
         return LoadedSettings(Settings(**merged), path, origins)
     except ValidationError as failure:
@@ -294,17 +311,21 @@ def _read_file(path: Path) -> dict[str, Any]:
 def _read_environment(environ: Mapping[str, str]) -> dict[str, dict[str, Any]]:
     values: dict[str, dict[str, Any]] = {}
     for variable, text in environ.items():
-        match = re.fullmatch(r"LLMGATE_([A-Z]+)__([A-Z_]+)", variable)
+        match = re.fullmatch(r"LLMGATE_([A-Z0-9]+)__(\w+)", variable)
         if match is None:
             continue
+        if match[1] == "UPSTREAMS":
+            raise ConfigError(f"{variable}: upstreams are set in the file, not in the environment.")
         section, key = match[1].lower(), match[2].lower()
         field = Settings.model_fields.get(section)
         table = field.annotation if field else None
         if not (isinstance(table, type) and issubclass(table, Section)):
-            raise ConfigError(f"{variable} names no section.{_nearest(section, Settings.model_fields)}")
+            sections = [f"LLMGATE_{name.upper()}__{match[2]}" for name in Settings.model_fields if name != "upstreams"]
+            raise ConfigError(f"{variable} names no section.{_nearest(variable, sections)}")
         entry = table.model_fields.get(key)
         if entry is None:
-            raise ConfigError(f"{variable} names no setting.{_nearest(key, table.model_fields)}")
+            variables = [f"LLMGATE_{match[1]}__{name.upper()}" for name in table.model_fields]
+            raise ConfigError(f"{variable} names no setting.{_nearest(variable, variables)}")
         is_list = get_origin(entry.annotation) is list
         values.setdefault(section, {})[key] = [part for part in text.split(",") if part] if is_list else text
     return values
@@ -316,13 +337,16 @@ def _nearest(key: str, known: Iterable[str]) -> str:
     return f" Did you mean {close[0]!r}?" if close else f" Known are: {', '.join(sorted(names))}."
 
 
+_SOURCES = {"flag": "the command line", "environment": "the environment", "default": "the settings"}
+
+
 def _explain(failure: ValidationError, path: Path | None, origins: Mapping[str, Origin]) -> str:
     sentences = []
     for error in failure.errors(include_url=False):
         where = [str(part) for part in error["loc"]]
         key = ".".join(where) or "settings"
         origin = origins.get(key, origins.get(where[0] if where else "", "default"))
-        source = str(path) if origin == "file" else f"the {origin}" if origin != "default" else "the settings"
+        source = _SOURCES.get(origin) or str(path)
         if error["type"] == "extra_forbidden":
             table = _table_of(where[:-1])
             sentences.append(f"{key} (from {source}) is not a setting.{_nearest(where[-1], table.model_fields)}")

@@ -24,6 +24,7 @@ from llmgate.errors import (
     LLMGateError,
     NotFound,
     PermissionDenied,
+    TooManyAttempts,
 )
 from llmgate.urls import base_url
 
@@ -180,8 +181,13 @@ def revealed(body: BaseModel) -> dict[str, Any]:
     return dumped
 
 
-def error_of(status: int, content: bytes, request_id: str | None = None) -> LLMGateError:
-    """The error that an answer tells, from a problem document or from Ollama's ``{"error": …}``."""
+def error_of(
+    status: int, content: bytes, request_id: str | None = None, retry_after: str | None = None
+) -> LLMGateError:
+    """The error that an answer tells, from a problem document or from Ollama's ``{"error": …}``.
+
+    ``retry_after`` is the header of that name, in seconds.
+    """
     try:
         document = json.loads(content)
     except ValueError:
@@ -195,6 +201,10 @@ def error_of(status: int, content: bytes, request_id: str | None = None) -> LLMG
     hint = document.get("hint")
     error = kind(str(detail), hint=str(hint) if hint else None)
     error.request_id = request_id
+    if retry_after and retry_after.isascii() and retry_after.isdigit() and len(retry_after) < 10:
+        error.retry_after = float(retry_after)
+        if isinstance(error, TooManyAttempts):
+            error.hint = f"Try again in {retry_after} s."
     return error
 
 
@@ -226,7 +236,8 @@ def _by_status(status: int) -> type[LLMGateError]:
 async def raise_for_status(response: httpx.Response) -> None:
     if response.status_code >= 300:
         await response.aread()
-        raise error_of(response.status_code, response.content, response.headers.get("x-request-id"))
+        headers = response.headers
+        raise error_of(response.status_code, response.content, headers.get("x-request-id"), headers.get("retry-after"))
 
 
 async def lines(response: httpx.Response) -> AsyncIterator[bytes]:

@@ -59,7 +59,7 @@ def test_other_variables_of_the_command_are_none_of_the_daemons_business() -> No
     ("text", "parts"),
     [
         ("[server]\nprot = 1\n", ["server.prot", "llmgate.toml", "Did you mean 'port'?"]),
-        ("[sever]\nport = 1\n", ["sever", "Did you mean 'server'?"]),
+        ("[sever]\nport = 1\n", ["sever", "llmgate.toml", "Did you mean 'server'?"]),
         ("[server]\nport = 70000\n", ["server.port", "llmgate.toml", "65535"]),
         ('[server]\ntrusted_proxies = ["0.0.0.0/0"]\n', ["whole internet"]),
         ('[[upstreams]]\nname = "a"\n', ["upstreams.0.url", "required"]),
@@ -67,7 +67,8 @@ def test_other_variables_of_the_command_are_none_of_the_daemons_business() -> No
         ('[[upstreams]]\nname = "a"\nurl = "http://user:secret@x"\n', ["without user"]),
         ('[[upstreams]]\nname = "A b"\nurl = "http://x"\n', ["upstreams.0.name"]),
         ('[[upstreams]]\nname = "a"\nurl = "http://x"\n[[upstreams]]\nname = "a"\nurl = "http://y"\n', ["two", "'a'"]),
-        ("upstreams = []\n", ["upstreams"]),
+        ("upstreams = []\n", ["at least one [[upstreams]] table"]),
+        ('[database]\nurl = "mysql://u:secret@h/n"\n', ["database.url", "llmgate.toml", "postgresql://"]),
         ("port = 1\n", ["port", "[section]"]),
         ("[server\n", ["not valid TOML"]),
         ("[queue]\naged_share = 1.5\n", ["queue.aged_share"]),
@@ -82,9 +83,19 @@ def test_a_wrong_file_is_refused_with_the_place_and_the_fix(tmp_path: Path, text
 
 
 def test_a_wrong_variable_is_refused_with_the_nearest_name() -> None:
-    assert "Did you mean 'port'?" in refusal(LLMGATE_SERVER__PROT="1")
-    assert "Did you mean 'server'?" in refusal(LLMGATE_SEVER__PORT="1")
+    assert "Did you mean 'LLMGATE_SERVER__PORT'?" in refusal(LLMGATE_SERVER__PROT="1")
+    assert "Did you mean 'LLMGATE_SERVER__PORT'?" in refusal(LLMGATE_SEVER__PORT="1")
     assert "the environment" in refusal(LLMGATE_SERVER__PORT="many")
+
+
+@pytest.mark.parametrize("key", ["0__URL", "URL", "0_url"])
+def test_upstreams_in_the_environment_are_refused_with_where_they_belong(key: str) -> None:
+    assert "in the file, not in the environment" in refusal(None, **{f"LLMGATE_UPSTREAMS__{key}": "http://x"})
+
+
+def test_each_value_of_an_upstream_has_its_own_origin(tmp_path: Path) -> None:
+    loaded = load(written(tmp_path, '[[upstreams]]\nname = "a"\nurl = "http://x"\n'), environ={})
+    assert [loaded.origin(f"upstreams[0].{key}") for key in ("name", "url", "slots")] == ["file", "file", "default"]
 
 
 def test_a_file_that_is_not_there_is_refused_with_what_writes_one(tmp_path: Path) -> None:

@@ -63,5 +63,8 @@ def _interruptible() -> Iterator[None]:
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
         yield
+    except KeyboardInterrupt:
+        sys.stderr.write("\n")
+        raise
     finally:
         signal.signal(signal.SIGINT, before)

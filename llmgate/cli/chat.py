@@ -15,7 +15,7 @@ import typer
 from llmgate.cli.command import Cli, command
 from llmgate.cli.output import Format, as_json, clean
 from llmgate.cli.queue import seconds
-from llmgate.errors import InputNeeded, InvalidRequest, LLMGateError, NotFound
+from llmgate.errors import InputNeeded, InvalidRequest, LLMGateError, ModelNotFound, NotFound
 
 if TYPE_CHECKING:  # httpx and pydantic are not needed to show the help
     from llmgate.client import AdminClient
@@ -53,6 +53,8 @@ def chat(
     if system:
         conversation.messages.append({"role": "system", "content": system})
     if prompt is None:
+        if model:
+            asyncio.run(_check_model(cli, model))
         _talk(cli, conversation)
         return
     asyncio.run(_turn(cli, conversation, prompt))
@@ -73,6 +75,9 @@ def _talk(cli: Cli, conversation: Conversation) -> None:
         except EOFError:
             sys.stderr.write("\n")
             return
+        except KeyboardInterrupt:
+            sys.stderr.write("\n")
+            raise
         if not question:
             continue
         try:
@@ -169,6 +174,15 @@ def ordinal(number: int) -> str:
     if number % 100 in (11, 12, 13):
         return f"{number}th"
     return f"{number}{ {1: 'st', 2: 'nd', 3: 'rd'}.get(number % 10, 'th') }"
+
+
+async def _check_model(cli: Cli, model: str) -> None:
+    """Raises ModelNotFound before a question is typed in vain."""
+    async with cli.client() as client:
+        models = await client.models()
+    if not {model, f"{model}:latest"} & set(models):
+        known = ", ".join(sorted(models)[:20]) or "none"
+        raise ModelNotFound(f"There is no model {model!r}.", hint=f"There are: {known}.")
 
 
 async def _only_model(cli: Cli) -> str:

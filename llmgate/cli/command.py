@@ -18,11 +18,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from llmgate import __version__
 from llmgate.cli import ask
-from llmgate.cli.output import Format, Output
+from llmgate.cli.help import Command, Group
+from llmgate.cli.output import Format, Output, as_json
 from llmgate.cli.stored import Store
 from llmgate.cli.target import Target, config_directory, resolve
-from llmgate.errors import Declined, InputNeeded
+from llmgate.errors import AuthenticationFailed, Declined, InputNeeded
 
 if TYPE_CHECKING:  # httpx and pydantic are not needed to show the help
     from llmgate.client import AdminClient
@@ -105,7 +107,17 @@ class Cli:
         else:
             credentials = FixedToken(None if anonymous else target.token)
         async with AdminClient(target.url, credentials, timeout=timeout or ANSWER_SECONDS) as client:
-            yield client
+            try:
+                yield client
+            except AuthenticationFailed as refused:
+                if not anonymous:
+                    refused.hint = self._login_hint()
+                raise
+
+    def _login_hint(self) -> str:
+        if self.target.token:
+            return f"The token of {self.target.source} is not accepted at {self.target.url}."
+        return "Log in with: llmgate login"
 
     @property
     def may_ask(self) -> bool:
@@ -116,7 +128,7 @@ class Cli:
         if self.options.yes:
             return
         if not self.may_ask:
-            raise InputNeeded(f"{what} needs a confirmation.", hint="Add --yes.")
+            raise InputNeeded(f"{what}?", hint="Nobody can be asked here; confirm with --yes.")
         if ask.line(f"{what}? [y/N] ").lower() not in ("y", "yes"):
             raise Declined
 
@@ -158,7 +170,7 @@ def command(app: typer.Typer, name: str, **settings: Any) -> Callable[[CommandFu
                 asyncio.run(result)
 
         _set_signature(invoke, [*own, *_SHARED.values()])
-        app.command(name, **settings)(invoke)
+        app.command(name, cls=Command, **settings)(invoke)
         return function
 
     return register
@@ -167,16 +179,30 @@ def command(app: typer.Typer, name: str, **settings: Any) -> Callable[[CommandFu
 def root(app: typer.Typer) -> None:
     """Let the shared options stand before the verb as well."""
 
-    def remember(ctx: typer.Context, **values: Any) -> None:
+    def remember(ctx: typer.Context, version: bool, **values: Any) -> None:
         ctx.obj = _shared(**values)
+        if version:
+            say_version(Cli(ctx.obj))
+            raise typer.Exit
+        if ctx.invoked_subcommand is None:
+            typer.echo(ctx.get_help())
+            raise typer.Exit(2)
 
-    _set_signature(remember, list(_SHARED.values()))
-    app.callback()(remember)
+    flag = typer.Option("--version", help="Print the version of this program.")
+    annotation = Annotated[bool, flag]
+    parameter = inspect.Parameter("version", inspect.Parameter.KEYWORD_ONLY, default=False, annotation=annotation)
+    _set_signature(remember, [parameter, *_SHARED.values()])
+    app.callback(invoke_without_command=True)(remember)
+
+
+def say_version(cli: Cli) -> None:
+    """Print the version of this program."""
+    cli.out.data(__version__ if cli.out.form is Format.TABLE else as_json({"version": __version__}))
 
 
 def group(name: str, summary: str) -> typer.Typer:
     """A noun."""
-    return typer.Typer(name=name, help=summary, no_args_is_help=True)
+    return typer.Typer(name=name, cls=Group, help=summary, no_args_is_help=True)
 
 
 def _set_signature(function: Callable[..., None], parameters: list[inspect.Parameter]) -> None:

@@ -34,10 +34,10 @@ def show(
 ) -> None:
     """Show every setting in effect. Secrets are masked."""
     loaded = _load(file)
-    rows = [
-        {"key": key, "value": value, "origin": loaded.origin(key.partition("[")[0])}
-        for key, value in flat(loaded.settings.model_dump(mode="json"))
-    ]
+    values = loaded.settings.model_dump(mode="json")
+    for shown, upstream in zip(values["upstreams"], loaded.settings.upstreams, strict=True):
+        shown["pool"] = upstream.pool_name
+    rows = [{"key": key, "value": value, "origin": loaded.origin(key)} for key, value in flat(values)]
     columns = [Column("key", lambda row: row["key"]), Column("value", lambda row: row["value"])]
     if origin:
         columns.append(Column("origin", lambda row: row["origin"]))

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -16,9 +17,13 @@ from llmgate.cli.options import (
     Role,
     RoleOption,
     SearchOption,
+    changing,
     chosen,
 )
 from llmgate.cli.output import Column
+
+if TYPE_CHECKING:  # pydantic is not needed to show the help
+    from llmgate import schemas
 
 keys = group("keys", "API keys of applications and users.")
 KeyArgument = Annotated[str, typer.Argument(metavar="KEY", help="Id or name.")]
@@ -31,21 +36,24 @@ WeightOption = Annotated[
 ]
 
 
-def _state(key: object) -> str:
-    if getattr(key, "revoked_at", None):
+def state_of(key: schemas.ApiKey, now: datetime | None = None) -> str:
+    """What the key is good for, in a word."""
+    if key.revoked_at is not None:
         return "revoked"
-    return "disabled" if getattr(key, "disabled", False) else "active"
+    if key.expires_at is not None and key.expires_at <= (now or datetime.now(UTC)):
+        return "expired"
+    return "disabled" if key.disabled else "active"
 
 
 COLUMNS = (
     Column("name", lambda key: key.name),
-    Column("key", lambda key: f"llmg_{key.id}_…{key.last4}"),
-    Column("role", lambda key: key.role),
+    Column("key", lambda key: f"llmg_{key.id}_…{key.last4}", whole=True),
+    Column("role", lambda key: key.role, wide=True),
     Column("level", lambda key: key.level or "default"),
-    Column("state", _state),
+    Column("state", state_of),
     Column("expires", lambda key: key.expires_at),
     Column("last used", lambda key: key.last_used_at),
-    Column("id", lambda key: key.id),
+    Column("id", lambda key: key.id, whole=True, wide=True),
 )
 DETAILS = (
     *COLUMNS,
@@ -64,8 +72,12 @@ async def list_keys(
     limit: LimitOption = 1000,
 ) -> None:
     """List API keys."""
+    from llmgate.client import named
+
     async with cli.client() as client:
-        cli.out.rows(await client.keys.rows(limit, search=search, user=user), COLUMNS)
+        with named("user", user or "", "llmgate users list"):
+            rows = await client.keys.rows(limit, search=search, user=user)
+        cli.out.rows(rows, COLUMNS)
 
 
 @command(keys, "show")
@@ -88,13 +100,15 @@ async def create(
 ) -> None:
     """Create an API key and print it, once."""
     from llmgate import schemas
+    from llmgate.client import named
     from llmgate.validation import compose
 
     wanted = chosen(
         name=name, user=user, role=role, level=level, models=model or None, weight=weight, expires_at=expires
     )
     async with cli.client() as client:
-        made = await client.keys.create(compose(schemas.KeyCreate, **wanted))
+        with named("user", user or "", "llmgate users list"):
+            made = await client.keys.create(compose(schemas.KeyCreate, **wanted))
     cli.out.secret(made, made.key)
     cli.out.message("Store it now: it is not shown again.")
 
@@ -121,7 +135,7 @@ async def update(
     taken_away = (("level", no_level), ("models", all_models), ("expires_at", never_expires))
     changes.update({field: None for field, taken in taken_away if taken})
     async with cli.client() as client:
-        cli.out.record(await client.keys.update(key, compose(schemas.KeyUpdate, **changes)), DETAILS)
+        cli.out.record(await client.keys.update(key, compose(schemas.KeyUpdate, **changing(**changes))), DETAILS)
 
 
 @command(keys, "revoke")

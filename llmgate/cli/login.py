@@ -43,7 +43,9 @@ async def login(
     _warn_about_plain_http(cli, url)
     token = cli.secret("Token", from_stdin=password_stdin).strip() if setup or register else None
     name = name or cli.word("Name", "--name")
-    password = cli.secret("Password", from_stdin=password_stdin, file=password_file, repeat=token is not None)
+    password = cli.secret(
+        f"Password for {name}", from_stdin=password_stdin, file=password_file, repeat=token is not None
+    )
     async with cli.client(anonymous=True) as client:
         if token is not None:
             await client.redeem("setup" if setup else "register", token, name, password)
@@ -78,9 +80,30 @@ async def logout(cli: Cli) -> None:
     cli.out.message(f"Logged out of {target.url}.")
 
 
+async def passwd(cli: Cli, password_stdin: PasswordStdin = False) -> None:
+    """Change your own password and end your other sessions.
+
+    With --password-stdin the current password is the first line, the new one the second.
+    """
+    from llmgate.cli.session import session_of
+
+    target = cli.target
+    if target.session is None or target.context is None:
+        raise AuthenticationFailed("You are not logged in.", hint="Log in with: llmgate login")
+    user = target.session.user
+    current = cli.secret(f"Current password of {user}", from_stdin=password_stdin)
+    password = cli.secret(f"New password for {user}", from_stdin=password_stdin, repeat=True)
+    async with cli.client() as client:
+        tokens = await client.change_password(current, password)
+    with cli.store.lock():
+        cli.store.save_session(target.context, session_of(target.url, tokens))
+    cli.out.message(f"The password of {user} is changed, and every other session is ended.")
+
+
 def mount_login(app: typer.Typer) -> None:
     command(app, "login")(login)
     command(app, "logout")(logout)
+    command(app, "passwd")(passwd)
 
 
 @command(auth, "status")
@@ -100,7 +123,7 @@ async def status(cli: Cli) -> None:
     columns = [Column(key.replace("_", " "), operator.itemgetter(key)) for key in facts]
     cli.out.record(facts, columns, name="credential")
     if failure is not None:
-        raise AuthenticationFailed(failure.message, hint=failure.hint or "Log in: llmgate login")
+        raise AuthenticationFailed(failure.message, hint=failure.hint)
 
 
 def _name_for(cli: Cli, url: str) -> str:

@@ -10,6 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from llmgate.cli.when import ago, ahead
+from llmgate.errors import InvalidRequest
 
 
 class Role(StrEnum):
@@ -38,3 +39,10 @@ Until = Annotated[datetime | None, typer.Option(parser=ago, metavar="WHEN", help
 def chosen(**values: Any) -> dict[str, Any]:
     """The options that were given."""
     return {name: value for name, value in values.items() if value is not None}
+
+
+def changing(**values: Any) -> dict[str, Any]:
+    """The changes that were given, of which there must be one. Raises InvalidRequest."""
+    if not values:
+        raise InvalidRequest("Nothing to change.", hint="Say what with an option; --help shows them.")
+    return values

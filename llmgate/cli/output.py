@@ -6,13 +6,14 @@ Whatever comes from a daemon is hostile to a terminal until it has been through 
 from __future__ import annotations
 
 import json
+import os
 import re
 import sys
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
-from typing import TYPE_CHECKING, Any, TextIO, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, TextIO, TypeAlias
 
 from rich.console import Console
 from rich.table import Table
@@ -24,6 +25,8 @@ if TYPE_CHECKING:  # pydantic is not needed to show the help
     from pydantic import BaseModel
 
 Row: TypeAlias = "BaseModel | dict[str, Any]"
+WIDE = 100
+"""Columns of a terminal from which on tables show everything."""
 
 _HOSTILE = re.compile(
     "[\x00-\x1f\x7f-\x9f\u061c\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff\ud800-\udfff\ufff9-\ufffb]"
@@ -40,11 +43,16 @@ class Format(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """One column of a table, or one line of a record: its title and what stands in it."""
+    """One column of a table, or one line of a record: its title and what stands in it.
+
+    ``whole`` is never broken into lines; ``wide`` is left out on a narrow terminal.
+    """
 
     title: str
     value: Callable[[Any], object]
     right: bool = False
+    whole: bool = False
+    wide: bool = False
 
 
 def clean(text: str, keep: str = "") -> str:
@@ -77,6 +85,18 @@ def cell(value: object) -> str:
         case _:
             text = clean(str(value))
     return text
+
+
+def moment(value: datetime, now: datetime) -> str:
+    """A time as short as it can be told, on the clock of ``now``: of today, of this year, or of another."""
+    local = value.astimezone(now.tzinfo)
+    if local.date() == now.date():
+        return local.strftime("%H:%M:%S")
+    return local.strftime("%m-%d %H:%M:%S" if local.year == now.year else "%Y-%m-%d")
+
+
+def _short(value: object) -> str:
+    return moment(value, datetime.now().astimezone()) if isinstance(value, datetime) else cell(value)
 
 
 class Output:
@@ -131,12 +151,17 @@ class Output:
         if not rows:
             self.message("Nothing to list.")
             return
+        target = console(sys.stdout)
+        shown = [column for column in columns if target.width >= WIDE or not column.wide]
+        values = [[column.value(row) for column in shown] for row in rows]
         table = Table(box=None, header_style="dim", pad_edge=False)
-        for column in columns:
-            table.add_column(column.title.upper(), justify="right" if column.right else "left", overflow="fold")
-        for row in rows:
-            table.add_row(*(Text(cell(column.value(row))) for column in columns))
-        console(sys.stdout).print(table)
+        for position, column in enumerate(shown):
+            whole = column.whole or column.right or any(isinstance(row[position], datetime) for row in values)
+            justify: Literal["left", "right"] = "right" if column.right else "left"
+            table.add_column(column.title.upper(), justify=justify, overflow="fold", no_wrap=whole)
+        for row in values:
+            table.add_row(*(Text(_short(value)) for value in row))
+        target.print(table)
 
 
 def _plain(row: Row) -> dict[str, Any]:
@@ -146,7 +171,10 @@ def _plain(row: Row) -> dict[str, Any]:
 def console(stream: TextIO) -> Console:
     """A console on ``stream``. Where that is no terminal, lines are never broken: programs read them."""
     width = None if stream.isatty() else 10_000
-    return Console(file=stream, highlight=False, markup=False, emoji=False, soft_wrap=False, width=width)
+    colors: Literal["auto"] | None = None if os.environ.get("NO_COLOR") else "auto"
+    return Console(
+        file=stream, highlight=False, markup=False, emoji=False, soft_wrap=False, width=width, color_system=colors
+    )
 
 
 def report(error: LLMGateError, as_json_text: bool, stream: TextIO) -> None:

@@ -37,11 +37,11 @@ STATS = (
     Column("by level", _by_level),
     Column("aged", lambda stats: stats.aged_waiting, right=True),
     Column("oldest", lambda stats: f"{stats.oldest_wait:.1f} s", right=True),
-    Column("median wait by level", _median_waits),
+    Column("median wait by level", _median_waits, wide=True),
 )
 WAITING = (
-    Column("id", lambda place: place.ticket_id),
-    Column("pool", lambda place: place.pool),
+    Column("id", lambda place: place.ticket_id, whole=True),
+    Column("pool", lambda place: place.pool, wide=True),
     Column("model", lambda place: place.model),
     Column("who", lambda place: place.owner),
     Column("level", lambda place: "aged" if place.aged else place.level),

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from llmgate.cli.program import called
+
 if TYPE_CHECKING:
     from llmgate.daemon.bootstrap import DemoAccess
     from llmgate.daemon.services import Services
@@ -32,7 +34,9 @@ def serve(
     host: Annotated[str | None, typer.Option(help="Address to listen on.")] = None,
     port: Annotated[int | None, typer.Option(help="Port to listen on; 0 takes any free one.", min=0, max=65535)] = None,
     demo: Annotated[bool, typer.Option("--demo", help="Try it: a real small model, a temporary state.")] = False,
-    output: Annotated[str, typer.Option("--output", "-o", help="With --demo: text or json.")] = "text",
+    output: Annotated[
+        str, typer.Option("--output", "-o", metavar="text|json", help="How --demo tells its keys.")
+    ] = "text",
 ) -> None:
     """Run the gateway."""
     import uvloop
@@ -62,8 +66,8 @@ async def _serve(settings: Any) -> None:
         _say(f"llmgate serves at {url}")
         token = await services.first_admin.prepare()
         if token is not None:
-            _say("There is no administrator yet. Stop the gateway and run `llmgate init`, or redeem this token, once:")
-            _say(f"  llmgate login --setup --url {url}    (setup token: {token})")
+            _say(f"There is no administrator yet. Stop the gateway and run `{called()} init`, or use this token, once:")
+            _say(f"  {called()} login --setup --url {url}    (setup token: {token})")
 
     await server.serve(settings, listener, announce)
 
@@ -123,8 +127,8 @@ Ask it something:
 
 Run it (in another terminal):
 
-  llmgate login --url {url} --name {access.admin_user}
-  llmgate usage
+  {called()} login --url {url} --name {access.admin_user}
+  {called()} usage
 
 Everything is gone when you stop it with Ctrl-C."""
     )

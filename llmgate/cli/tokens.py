@@ -2,25 +2,31 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from llmgate.cli.command import Cli, command, group
 from llmgate.cli.options import Expires, LevelOption, LimitOption, Role, RoleOption, chosen
 from llmgate.cli.output import Column
+from llmgate.errors import Conflict
+
+if TYPE_CHECKING:  # httpx and pydantic are not needed to show the help
+    from llmgate.client import AdminClient
 
 tokens = group("tokens", "Registration tokens, with which people make their own accounts.")
-TokenArgument = Annotated[str, typer.Argument(metavar="TOKEN_ID", help="Id of the token, not its text.")]
+TokenArgument = Annotated[
+    str, typer.Argument(metavar="TOKEN", help="Id, or label where only one has it; not its text.")
+]
 
 COLUMNS = (
     Column("label", lambda token: token.label),
-    Column("role", lambda token: token.role),
+    Column("role", lambda token: token.role, wide=True),
     Column("level", lambda token: token.level or "default"),
     Column("used", lambda token: f"{token.uses} of {token.max_uses}"),
     Column("expires", lambda token: token.expires_at),
     Column("revoked", lambda token: token.revoked_at),
-    Column("id", lambda token: token.id),
+    Column("id", lambda token: token.id, whole=True),
 )
 DETAILS = (*COLUMNS, Column("created", lambda token: token.created_at), Column("by", lambda token: token.created_by))
 
@@ -36,7 +42,7 @@ async def list_tokens(cli: Cli, limit: LimitOption = 1000) -> None:
 async def show(cli: Cli, token: TokenArgument) -> None:
     """Show one registration token (its text is shown at creation only)."""
     async with cli.client() as client:
-        cli.out.record(await client.tokens.get(token), DETAILS)
+        cli.out.record(await client.tokens.get(await _id_of(client, token)), DETAILS)
 
 
 @command(tokens, "create")
@@ -64,7 +70,7 @@ async def revoke(cli: Cli, token: TokenArgument) -> None:
     """Let a token make no more accounts."""
     cli.confirm(f"Revoke the registration token {token}")
     async with cli.client() as client:
-        cli.out.record(await client.tokens.revoke(token), DETAILS)
+        cli.out.record(await client.tokens.revoke(await _id_of(client, token)), DETAILS)
 
 
 @command(tokens, "delete")
@@ -72,5 +78,13 @@ async def delete(cli: Cli, token: TokenArgument) -> None:
     """Delete a token. The accounts made with it stay."""
     cli.confirm(f"Delete the registration token {token}")
     async with cli.client() as client:
-        await client.tokens.delete(token)
+        await client.tokens.delete(await _id_of(client, token))
     cli.out.message(f"Deleted the registration token {token}.")
+
+
+async def _id_of(client: AdminClient, token: str) -> str:
+    """The id of a token that may be named by its label. Raises Conflict where several have it."""
+    found = [row.id for row in await client.tokens.rows(10_000) if token and token in (row.id, row.label)]
+    if len(found) > 1:
+        raise Conflict(f"{len(found)} tokens are labelled {token!r}.", hint=f"Name one by its id: {', '.join(found)}")
+    return found[0] if found else token

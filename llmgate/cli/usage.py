@@ -34,23 +34,31 @@ SUMS = (
     Column("output tokens", lambda row: f"{row.output_tokens:,}", right=True),
     Column("waited", lambda row: f"{row.wait_seconds:.1f} s", right=True),
 )
+
+
+def duration(value: float | None) -> str | None:
+    """Seconds of a request, to the hundredth."""
+    return None if value is None else f"{value:.2f} s"
+
+
 REQUESTS = (
     Column("finished", lambda row: row.finished_at),
     Column("who", lambda row: row.principal_name),
     Column("model", lambda row: row.model),
     Column("outcome", lambda row: row.outcome),
-    Column("status", lambda row: str(row.status), right=True),
-    Column("level", lambda row: row.submitted_level, right=True),
+    Column("status", lambda row: str(row.status), right=True, wide=True),
+    Column("level", lambda row: row.submitted_level, right=True, wide=True),
     Column("waited", lambda row: f"{row.wait:.2f} s", right=True),
+    Column("first byte", lambda row: duration(row.first_byte), right=True, wide=True),
     Column("took", lambda row: f"{row.duration:.2f} s", right=True),
     Column("in", lambda row: row.input_tokens, right=True),
     Column("out", lambda row: row.output_tokens, right=True),
-    Column("id", lambda row: row.request_id),
+    Column("id", lambda row: row.request_id, whole=True, wide=True),
 )
 UPSTREAMS = (
     Column("name", lambda row: row.name),
-    Column("kind", lambda row: row.kind),
-    Column("url", lambda row: row.url),
+    Column("kind", lambda row: row.kind, wide=True),
+    Column("url", lambda row: row.url, wide=True),
     Column("pool", lambda row: row.pool),
     Column("slots", lambda row: row.slots, right=True),
     Column("state", lambda row: row.state),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -16,9 +16,13 @@ from llmgate.cli.options import (
     Role,
     RoleOption,
     SearchOption,
+    changing,
     chosen,
 )
 from llmgate.cli.output import Column
+
+if TYPE_CHECKING:  # httpx and pydantic are not needed to show the help
+    from llmgate.client import AdminClient
 
 users = group("users", "Who may log in.")
 UserArgument = Annotated[str, typer.Argument(metavar="USER", help="Id or name.")]
@@ -29,7 +33,7 @@ COLUMNS = (
     Column("level", lambda user: user.level or "default"),
     Column("disabled", lambda user: user.disabled),
     Column("last login", lambda user: user.last_login_at),
-    Column("id", lambda user: user.id),
+    Column("id", lambda user: user.id, whole=True),
 )
 DETAILS = (*COLUMNS, Column("created", lambda user: user.created_at), Column("changed", lambda user: user.updated_at))
 
@@ -61,7 +65,8 @@ async def create(
     from llmgate import schemas
     from llmgate.validation import compose
 
-    password = cli.secret("Password", from_stdin=password_stdin, file=password_file, repeat=True)
+    prompt = f"Password for {name}"
+    password = cli.secret(prompt, from_stdin=password_stdin, file=password_file, repeat=True)
     body = compose(schemas.UserCreate, name=name, password=password, role=role.value, level=level)
     async with cli.client() as client:
         cli.out.record(await client.users.create(body), DETAILS)
@@ -85,7 +90,9 @@ async def update(
     if no_level:
         changes["level"] = None
     async with cli.client() as client:
-        cli.out.record(await client.users.update(user, compose(schemas.UserUpdate, **changes)), DETAILS)
+        if changes.get("disabled") or changes.get("role") is Role.USER:
+            await _confirm_for_oneself(cli, client, user, "disable" if changes.get("disabled") else "demote")
+        cli.out.record(await client.users.update(user, compose(schemas.UserUpdate, **changing(**changes))), DETAILS)
 
 
 @command(users, "passwd")
@@ -93,7 +100,8 @@ async def passwd(
     cli: Cli, user: UserArgument, password_stdin: PasswordStdin = False, password_file: PasswordFile = None
 ) -> None:
     """Set a user's password and end its sessions."""
-    password = cli.secret("Password", from_stdin=password_stdin, file=password_file, repeat=True)
+    prompt = f"New password for {user}"
+    password = cli.secret(prompt, from_stdin=password_stdin, file=password_file, repeat=True)
     async with cli.client() as client:
         await client.set_password(user, password)
     cli.out.message(f"The password of {user} is changed, and its sessions are ended.")
@@ -106,3 +114,10 @@ async def delete(cli: Cli, user: UserArgument) -> None:
     async with cli.client() as client:
         await client.users.delete(user)
     cli.out.message(f"Deleted the user {user}.")
+
+
+async def _confirm_for_oneself(cli: Cli, client: AdminClient, user: str, verb: str) -> None:
+    """Who takes their own rights away cannot give them back."""
+    me = await client.me()
+    if user == me.user_id or (me.session_id is not None and user.casefold() == me.name.casefold()):
+        cli.confirm(f"This is you. Really {verb} {user}")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from llmgate.cli.command import Cli, command, group
-from llmgate.cli.options import Expires, LevelOption, NeverExpires, NoLevelOption, chosen
+from llmgate.cli.options import Expires, LevelOption, NeverExpires, NoLevelOption, changing, chosen
 from llmgate.cli.output import Column
 from llmgate.errors import NotFound
 
@@ -19,11 +19,11 @@ whitelist = group("whitelist", "Networks that need no credential.")
 EntryArgument = Annotated[str, typer.Argument(metavar="ENTRY", help="Id, or the network as it is listed.")]
 
 COLUMNS = (
-    Column("network", lambda entry: entry.cidr),
+    Column("network", lambda entry: entry.cidr, whole=True),
     Column("label", lambda entry: entry.label),
     Column("level", lambda entry: entry.level or "default"),
     Column("expires", lambda entry: entry.expires_at),
-    Column("id", lambda entry: entry.id),
+    Column("id", lambda entry: entry.id, whole=True),
 )
 DETAILS = (*COLUMNS, Column("created", lambda entry: entry.created_at))
 
@@ -75,7 +75,7 @@ async def update(
 
     changes = chosen(label=label, level=level, expires_at=expires)
     changes.update({field: None for field, taken in (("level", no_level), ("expires_at", never_expires)) if taken})
-    body = compose(schemas.WhitelistUpdate, **changes)
+    body = compose(schemas.WhitelistUpdate, **changing(**changes))
     async with cli.client() as client:
         cli.out.record(await client.whitelist.update(await _id_of(client, entry), body), DETAILS)
 

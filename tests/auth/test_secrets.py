@@ -68,6 +68,14 @@ def test_what_cannot_be_read_is_named(tmp_path: Path) -> None:
         load_or_create(_write(tmp_path / "file", "") / "secret.key")
 
 
+def test_a_missing_secret_that_is_needed_is_not_replaced(tmp_path: Path) -> None:
+    path = tmp_path / "secret.key"
+    with pytest.raises(StateUnreadable, match="missing") as caught:
+        load_or_create(path, may_create=False)
+    assert f"Put the old secret.key back as {path}" in (caught.value.hint or "")
+    assert not path.exists()
+
+
 def test_derived_keys_differ_by_purpose_and_are_not_shown() -> None:
     secret = ServerSecret(bytes(range(32)))
     assert len({secret.derive("a"), secret.derive("b"), secret.derive("fingerprint")}) == 3

@@ -44,6 +44,8 @@ async def test_every_setting_is_shown_with_its_origin_and_secrets_masked(
     assert shown["server.host"] == ("::1", "environment")
     assert shown["queue.aging_seconds"] == (30, "default")
     assert shown["upstreams[0].url"] == ("http://gpu:11434", "file")
+    assert shown["upstreams[0].slots"] == (1, "default")
+    assert shown["upstreams[0].pool"] == ("gpu", "default")
     table = (await llmgate("config", "show", "--config", file, "--origin")).ok().out
     assert "8080" in table
     assert "hunter2" not in str(rows) + table

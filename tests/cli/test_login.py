@@ -112,6 +112,17 @@ async def test_a_key_in_the_environment_is_enough(site: Site, monkeypatch: pytes
     assert (await llmgate("users", "list")).code == 4
 
 
+async def test_a_refusal_says_what_to_do_about_the_credential_in_use(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert "Log in with: llmgate login" in (await llmgate("users", "list", "--url", site.url)).err
+    monkeypatch.setenv("LLMGATE_TOKEN", "llmg_abcdefghij_wrong")
+    refused = await llmgate("users", "list", "--url", site.url)
+    assert refused.code == 4
+    assert "The token of LLMGATE_TOKEN is not accepted" in refused.err
+    assert "llmgate login" not in refused.err
+
+
 async def test_contexts_are_listed_chosen_and_forgotten(root: Site, home: Path) -> None:
     arguments = ("login", "--url", root.url, "--context", "lab", "--name", "ada", "--password-stdin")
     (await llmgate(*arguments, stdin=PASSWORD)).ok()
@@ -168,7 +179,7 @@ async def test_a_password_is_asked_for_without_showing_it(site: Site, home: Path
     async with on_terminal("login", "--url", site.url, directory=home) as terminal:
         await terminal.shows("Name: ")
         terminal.type("ada\n")
-        await terminal.shows("Password: ")
+        await terminal.shows("Password for ada: ")
         terminal.type(PASSWORD + "\n")
         assert await terminal.ended() == 0
         assert PASSWORD not in terminal.shown

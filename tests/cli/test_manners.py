@@ -8,13 +8,15 @@ import os
 import socket
 import subprocess
 import sys
+from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
 
 import pytest
 
 from llmgate.cli.main import wants_json
-from llmgate.cli.output import as_json, cell, clean
+from llmgate.cli.output import as_json, cell, clean, moment
 from llmgate.cli.when import ago, ahead, span
+from llmgate.connection import error_of
 from tests.admin.harness import Site
 from tests.cli.harness import COMMAND, llmgate, on_terminal
 
@@ -123,6 +125,7 @@ async def test_ctrl_c_at_a_question_is_exit_130(root: Site, home: Path) -> None:
         await terminal.shows("[y/N]")
         terminal.type("\x03")
         assert await terminal.ended() == 130
+        await terminal.shows("[y/N] \r\n")
 
 
 @pytest.mark.parametrize(
@@ -154,10 +157,33 @@ async def test_no_color_and_pipes_get_no_escape_sequences(root: Site, home: Path
         async with on_terminal("users", "list", directory=home) as terminal:
             assert await terminal.ended() == 0
             await terminal.shows("ada")
-            assert "\x1b[3" not in terminal.shown
+            assert "\x1b[" not in terminal.shown
     finally:
         del os.environ["NO_COLOR"]
     assert "\x1b" not in (await llmgate("users", "list")).ok().out
+
+
+async def test_a_narrow_table_breaks_neither_keys_nor_times(root: Site, home: Path) -> None:
+    key = await root.made("keys", name="a-rather-long-name-of-an-application", expires_at="2046-12-31T00:00:00Z")
+    async with on_terminal("keys", "list", directory=home) as terminal:
+        assert await terminal.ended() == 0
+        await terminal.shows(f"llmg_{key['id']}_…{key['last4']}")
+        await terminal.shows("2046-")
+        assert " ID" not in terminal.shown
+    assert key["id"] in (await llmgate("keys", "list")).ok().out.split()
+
+
+def test_a_time_is_told_as_short_as_it_can_be() -> None:
+    zone = timezone(timedelta(hours=2))
+    now = datetime(2026, 5, 2, 12, tzinfo=zone)
+    assert moment(datetime(2026, 5, 1, 23, 30, 5, tzinfo=UTC), now) == "01:30:05"
+    assert moment(datetime(2026, 5, 1, 20, tzinfo=UTC), now) == "05-01 22:00:00"
+    assert moment(datetime(2027, 5, 1, 20, tzinfo=UTC), now) == "2027-05-01"
+
+
+def test_too_many_attempts_say_how_long_to_wait() -> None:
+    error = error_of(429, b'{"code": "too_many_attempts", "detail": "Too many."}', None, "8")
+    assert (error.hint, error.retry_after) == ("Try again in 8 s.", 8)
 
 
 def test_a_reader_that_stops_early_is_no_traceback() -> None:

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+from llmgate import schemas
+from llmgate.cli.keys import state_of
 from tests.admin.harness import PASSWORD, Site
 from tests.cli.harness import llmgate
 
@@ -84,11 +87,46 @@ async def test_a_key_is_changed_revoked_and_deleted(root: Site) -> None:
 
 async def test_a_change_of_nothing_and_a_taken_name_are_told_apart_from_usage_errors(root: Site) -> None:
     (await llmgate("keys", "create", "robot")).ok()
-    assert (await llmgate("keys", "update", "robot")).code == 6
+    unchanged = await llmgate("keys", "update", "robot")
+    assert unchanged.code == 6
+    assert "Nothing to change." in unchanged.err
     assert (await llmgate("keys", "create", "robot")).code == 6
     assert (await llmgate("keys", "create", "robot", "--level", "9")).code == 2
     assert (await llmgate("keys", "create", "robot", "--expires", "soon")).code == 2
     assert (await llmgate("keys", "frobnicate")).code == 2
+
+
+async def test_what_is_not_there_is_named_with_the_command_that_lists_it(root: Site) -> None:
+    for noun, what in (("users", "user"), ("keys", "key"), ("tokens", "registration token")):
+        missing = await llmgate(noun, "show", "bob", "-o", "json")
+        assert missing.error["message"] == f"There is no {what} 'bob'."
+        assert f"llmgate {noun} list" in missing.error["hint"]
+    for of_user in (("keys", "create", "robot", "--user", "bob"), ("keys", "list", "--user", "bob")):
+        assert "There is no user 'bob'." in (await llmgate(*of_user)).err
+    missing = await llmgate("queue", "pause", "bob")
+    assert "There is no pool 'bob'." in missing.err
+
+
+async def test_a_token_is_found_by_its_label_where_only_one_has_it(root: Site) -> None:
+    first = (await llmgate("tokens", "create", "class", "-o", "json")).ok().json
+    assert (await llmgate("tokens", "show", "class", "-o", "json")).ok().json["id"] == first["id"]
+    second = (await llmgate("tokens", "create", "class", "-o", "json")).ok().json
+    several = await llmgate("tokens", "delete", "class", "-y")
+    assert several.code == 6
+    assert first["id"] in several.err
+    assert second["id"] in several.err
+
+
+async def test_a_key_is_told_to_be_expired() -> None:
+    now = datetime(2026, 5, 1, tzinfo=UTC)
+    row = {
+        "id": "k", "name": "robot", "user_id": None, "role": "user", "level": None, "models": None, "weight": 1,
+        "expires_at": now, "revoked_at": None, "disabled": False, "created_at": now, "last_used_at": None, "last4": "x",
+    }  # fmt: skip
+    key = schemas.ApiKey.model_validate(row)
+    assert state_of(key, now - timedelta(seconds=1)) == "active"
+    assert state_of(key, now) == "expired"
+    assert state_of(key.model_copy(update={"revoked_at": now}), now) == "revoked"
 
 
 async def test_a_registration_token_is_printed_once_and_ended(root: Site) -> None:

@@ -131,6 +131,14 @@ async def test_without_a_model_there_must_be_only_one(site: Site) -> None:
     assert (await llmgate("chat", "llama3.2", stdin="")).code == 2
 
 
+async def test_a_talk_with_a_model_that_is_not_there_ends_before_it_begins(site: Site, home: Path) -> None:
+    await login(site, "ada")
+    async with on_terminal("chat", "nomodel", directory=home) as terminal:
+        assert await terminal.ended() == 5
+        await terminal.shows("llama3.2:latest")
+        assert ">>>" not in terminal.shown
+
+
 async def test_a_waiting_chat_shows_its_place_and_then_the_answer(site: Site, home: Path) -> None:
     await login(site, "ada")
     first = await occupied(site)

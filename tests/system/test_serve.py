@@ -123,13 +123,19 @@ async def test_a_secret_that_others_can_read_is_refused(tmp_path: Path) -> None:
     assert "Traceback" not in err
 
 
-async def test_a_secret_of_another_installation_is_refused(tmp_path: Path) -> None:
+async def test_a_lost_secret_is_not_replaced_and_another_one_is_refused(tmp_path: Path) -> None:
     config = await initialise(tmp_path)
-    (tmp_path / "state" / "secret.key").unlink()
-    code, _, err = await run("serve", "--config", str(config), home=tmp_path)
-    assert code == 1
-    assert "secret" in err
-    assert "Traceback" not in err
+    key = tmp_path / "state" / "secret.key"
+    key.unlink()
+    for content, says in ((None, "Put the old secret.key back"), ("0123456789abcdef" * 4, "another secret key")):
+        if content:
+            key.write_text(content, encoding="utf-8")
+            key.chmod(0o600)
+        code, _, err = await run("serve", "--config", str(config), home=tmp_path)
+        assert code == 1
+        assert says in err
+        assert "Traceback" not in err
+        assert key.exists() is bool(content)
 
 
 async def test_a_database_that_is_away_is_one_sentence(tmp_path: Path) -> None:

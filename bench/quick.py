@@ -107,8 +107,8 @@ Machine: {machine}. Versions: {versions}.
 The gateway runs with everything on (API key, queue, accounting in SQLite, one log line per request); nginx is a
 bare reverse proxy with one worker. Both have the same fake upstream and the same client in the same run, {RUNS} runs
 each after a warm-up. *CPU per request*: {REQUESTS:,} answers of 20 chunks, sent as fast as the upstream can. *CPU per
-chunk*: {STREAMS} parallel streams of {CHUNKS} chunks, {1000 // INTERVAL_MS} per second each. *Memory per
-waiting request*: growth of the gateway's resident memory, divided by 5,000 clients that wait for one slot with a 2 kB body each.
+chunk*: {STREAMS} parallel streams of {CHUNKS} chunks, {1000 // INTERVAL_MS} per second each. *Memory per waiting
+request*: growth of the gateway's resident memory, divided by 5,000 clients that wait for one slot with a 2 kB body.
 
 | microseconds unless said otherwise | min | median | max |
 |---|---|---|---|

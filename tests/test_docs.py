@@ -23,7 +23,11 @@ def all_errors() -> list[type[errors.LLMGateError]]:
 def test_every_code_that_a_client_can_see_is_in_the_api_document() -> None:
     text = (ROOT / "docs" / "api.md").read_text(encoding="utf-8")
     listed = set(re.findall(r"^\| `([a-z_]+)` \|", text, re.MULTILINE))
-    on_the_wire = {kind.code for kind in all_errors() if not issubclass(kind, errors.ConfigError | errors.StartupError | errors.ClientError)}
+    on_the_wire = {
+        kind.code
+        for kind in all_errors()
+        if not issubclass(kind, errors.ConfigError | errors.StartupError | errors.ClientError)
+    }
     assert listed == on_the_wire
 
 

@@ -211,9 +211,7 @@ async def test_what_an_openai_upstream_cannot_do_is_said_in_the_callers_dialect(
     assert not vllm.requests
 
 
-async def test_a_route_that_this_ollama_does_not_have_yet_is_said_clearly(
-    gateway: Running, ollama: FakeOllama
-) -> None:
+async def test_a_route_that_this_ollama_does_not_have_yet_is_said_clearly(gateway: Running, ollama: FakeOllama) -> None:
     ollama.script(Script(status=404, body=b"404 page not found", content_type="text/plain"))
     answer = await gateway.post("/v1/messages", {**CHAT, "max_tokens": 5})
     assert answer.status_code == 400

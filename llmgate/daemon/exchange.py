@@ -200,7 +200,7 @@ class Exchange:
         while True:
             if not self.opened:
                 await self._open_stream(protocol)
-            await self._write(protocol.keepalive(call))
+            await self._put({"type": "http.response.body", "body": protocol.keepalive(call), "more_body": True})
             await asyncio.sleep(interval)
 
     # -- answering ---------------------------------------------------------------------------
@@ -210,7 +210,7 @@ class Exchange:
         if not self.answer_begun:
             await self._begin_answer(protocol)
         self.chunks += 1
-        await self._write(data)
+        await self._put({"type": "http.response.body", "body": data, "more_body": True})
 
     async def end_stream(self, protocol: Protocol, data: bytes = b"") -> None:
         """Send the last piece of a streamed answer."""
@@ -286,9 +286,6 @@ class Exchange:
         if self.waited is not None:
             headers.append((b"x-llmgate-wait-ms", str(round(1000 * self.waited)).encode()))
         return headers
-
-    async def _write(self, data: bytes) -> None:
-        await self._put({"type": "http.response.body", "body": data, "more_body": True})
 
     async def _put(self, message: Message) -> None:
         """Everything to the client goes through here: it may wait until the client takes what came before."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import gc
 import signal
 import socket
 from collections.abc import Awaitable, Callable, Iterator
@@ -105,6 +106,9 @@ class GatewayServer(uvicorn.Server):
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
+        # What exists now stays: the garbage collector need not look through it again and again.
+        gc.collect()
+        gc.freeze()
         await self._announce(self._services)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:

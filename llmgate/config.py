@@ -107,7 +107,32 @@ class LevelSettings(Section):
 
 
 class QueueSettings(Section):
-    backend: Literal["memory"] = Field("memory", description="Where tickets wait.")
+    backend: Literal["memory", "rabbitmq"] = Field(
+        "memory", description='Where tickets wait: "memory" for one daemon, "rabbitmq" for several with one line.'
+    )
+    url: SecretStr = Field(
+        SecretStr(""), description="amqp://user:password@host/vhost of the broker, or amqps:// for TLS."
+    )
+    queue_type: Literal["classic", "quorum"] = Field(
+        "classic", description='RabbitMQ\'s kind of queue: "quorum" for a cluster of brokers.'
+    )
+    window: int = Field(
+        2000, ge=10, le=65_535, description="Tickets of a level among which the order is decided; others wait behind."
+    )
+    hold_seconds: float = Field(
+        600, ge=1, le=86_400, description="Must be shorter than the broker's consumer_timeout (30 minutes by default)."
+    )
+    tls_ca_file: Path | None = Field(
+        None,
+        description="Authority of the broker's certificate. Default: the system's.",
+        examples=["/etc/llmgate/ca.pem"],
+    )
+    tls_cert_file: Path | None = Field(
+        None, description="Certificate of this client, if the broker wants one.", examples=["/etc/llmgate/client.pem"]
+    )
+    tls_key_file: Path | None = Field(
+        None, description="Key of that certificate.", examples=["/etc/llmgate/client.key"]
+    )
     aging_seconds: float = Field(
         30, gt=0, le=86_400, description="A waiting request moves one level up every so many seconds."
     )
@@ -133,6 +158,20 @@ class QueueSettings(Section):
     outage_grace: float = Field(
         10, ge=0, le=3600, description="With every upstream of a pool down, requests wait so long before 503."
     )
+
+    @field_validator("url")
+    @classmethod
+    def is_amqp(cls, value: SecretStr) -> SecretStr:
+        url = value.get_secret_value()
+        if url and not re.match(r"amqps?://[^/\s?#]+(/[^/\s?#]*)?$", url):
+            raise ValueError("must look like amqp://user:password@host:5672/vhost")
+        return value
+
+    @model_validator(mode="after")
+    def rabbitmq_has_an_address(self) -> QueueSettings:
+        if self.backend == "rabbitmq" and not self.url.get_secret_value():
+            raise ValueError('backend = "rabbitmq" needs queue.url, the address of the broker')
+        return self
 
 
 class UpstreamSettings(Section):

@@ -28,6 +28,7 @@ LLMGateError
 │   ├── Draining                    503 draining
 │   ├── PoolDraining                503 pool_draining
 │   ├── StoreUnavailable            503 store_unavailable
+│   ├── BrokerUnavailable           503 broker_unavailable
 │   ├── QueueTimeout                504 queue_timeout
 │   └── CancelledByAdmin            503 cancelled_by_admin
 └── UpstreamError
@@ -274,6 +275,12 @@ class StoreUnavailable(GatewayBusy):
     """The database does not answer."""
 
     code = "store_unavailable"
+
+
+class BrokerUnavailable(GatewayBusy):
+    """The message broker does not answer."""
+
+    code = "broker_unavailable"
 
 
 class QueueTimeout(GatewayBusy):

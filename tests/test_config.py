@@ -130,6 +130,7 @@ def test_the_example_file_with_everything_uncommented_holds_every_default(tmp_pa
     default = load(None, environ={}).settings.model_dump()
     # What has no default is shown with an example.
     shown["state"]["secret_file"] = shown["upstreams"][0]["pool"] = None
+    shown["queue"].update(tls_ca_file=None, tls_cert_file=None, tls_key_file=None)
     assert shown == default
 
 

@@ -104,7 +104,9 @@ def _readiness(services: Services) -> Any:
     async def ready(request: Request) -> Response:
         reasons = await services.not_ready()
         status = "ready" if not reasons else "not ready"
-        return JSONResponse({"status": status, "reasons": reasons}, 503 if reasons else 200)
+        queue = services.queue.status()
+        mode = {"backend": queue.backend, "state": queue.state, "reason": queue.reason}
+        return JSONResponse({"status": status, "reasons": reasons, "queue": mode}, 503 if reasons else 200)
 
     return ready
 

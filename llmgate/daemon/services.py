@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import ipaddress
+import os
+import secrets
+import socket
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
@@ -26,6 +29,7 @@ from llmgate.daemon.gateway import Gateway
 from llmgate.daemon.metrics import Metrics
 from llmgate.daemon.queue.interface import QueueManagerInterface
 from llmgate.daemon.queue.memory import MemoryQueueManager
+from llmgate.daemon.revocation import Relearning
 from llmgate.daemon.store import instance
 from llmgate.daemon.store.database import Database, sqlite_url
 from llmgate.daemon.supervisor import Supervisor
@@ -60,6 +64,11 @@ class Services:
     started_at: datetime = field(default_factory=utc_now)
     draining: bool = False
 
+    def rights_changed(self) -> None:
+        """Somebody was revoked, disabled or changed: from now on everybody is judged anew, in all daemons."""
+        self.authenticator.invalidate()
+        self.queue.tell_revoked()
+
     async def not_ready(self) -> list[str]:
         """Why the daemon should not be sent requests; empty when it is ready."""
         reasons = [f"the background task {name} died: {why}" for name, why in self.supervisor.failed.items()]
@@ -71,6 +80,9 @@ class Services:
             reasons.append(failure.message)
         if not self.upstreams.any_usable():
             reasons.append("no upstream is usable")
+        queue = self.queue.status()
+        if not queue.serves:
+            reasons.append(f"the queue is {queue.state}, without any slot here: {queue.reason}")
         return reasons
 
     async def drain(self) -> None:
@@ -79,7 +91,7 @@ class Services:
             return
         self.draining = True
         self.gateway.refuse_new()
-        await self.queue.close()
+        await self.queue.shut()
         await self.gateway.finished(self.settings.server.drain_seconds)
 
 
@@ -140,7 +152,8 @@ async def open_services(settings: Settings) -> AsyncIterator[Services]:
         async with database.read() as tx:
             await whitelist.reload(tx)
         authenticator = Authenticator(database, sessions, secret, whitelist, settings)
-        queue = MemoryQueueManager(settings.queue, emit=bus.publish)
+        relearning = Relearning(database, whitelist, authenticator)
+        queue = create_queue(settings, secret, bus, relearning)
         stack.push_async_callback(queue.close)
         upstreams = UpstreamRegistry(settings.upstreams, settings.health, queue, bus)
         stack.push_async_callback(upstreams.close)
@@ -170,6 +183,7 @@ async def open_services(settings: Settings) -> AsyncIterator[Services]:
             supervisor=supervisor,
             client_address=resolve_address,
         )
+        supervisor.start("relearning", relearning.run())
         await queue.start()
         supervisor.start("queue", queue.run())
         await upstreams.start()
@@ -177,6 +191,40 @@ async def open_services(settings: Settings) -> AsyncIterator[Services]:
         supervisor.start("usage", usage.run())
         supervisor.start("credentials", services.gateway.watch_credentials())
         yield services
+
+
+def create_queue(
+    settings: Settings, secret: ServerSecret, bus: EventBus, relearning: Relearning
+) -> QueueManagerInterface:
+    """The backend that is configured. Raises ConfigError."""
+    if settings.queue.backend == "memory":
+        return MemoryQueueManager(settings.queue, emit=bus.publish)
+    from llmgate.daemon.queue.rabbitmq.manager import RabbitMQManager  # noqa: PLC0415 - one daemon needs no broker
+
+    return RabbitMQManager(
+        settings.queue,
+        boot=secrets.token_hex(6),
+        name=f"{socket.gethostname()}/{os.getpid()}",
+        shape=shape_of(settings, secret),
+        emit=bus.publish,
+        on_revoked=relearning.note,
+    )
+
+
+def shape_of(settings: Settings, secret: ServerSecret) -> dict[str, str | float]:
+    """What must be the same in all daemons of a cluster, by its name in the configuration."""
+    queue = settings.queue
+    shape: dict[str, str | float] = {
+        "secret key": secret.fingerprint,
+        "queue.queue_type": queue.queue_type,
+        "queue.aging_seconds": queue.aging_seconds,
+        "queue.aged_share": queue.aged_share,
+        "queue.settle_ms": queue.settle_ms,
+    }
+    for upstream in settings.upstreams:
+        shape[f"upstreams.{upstream.name}.pool"] = upstream.pool_name
+        shape[f"upstreams.{upstream.name}.slots"] = upstream.slots
+    return shape
 
 
 async def _flush(usage: UsageRecorder) -> None:

@@ -24,7 +24,8 @@ from llmgate.config import (
 from llmgate.daemon.auth import api_keys
 from llmgate.daemon.auth.principals import Role
 from llmgate.daemon.events import Event, RequestFinished, RequestRefused
-from llmgate.daemon.server import GatewayServer, listen, url_of
+from llmgate.daemon.listening import listen, url_of
+from llmgate.daemon.server import GatewayServer
 from llmgate.daemon.services import Services, open_services
 from llmgate.daemon.store import keys
 from tests.fakes import FakeOllama, FakeServer

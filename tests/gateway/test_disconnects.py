@@ -100,4 +100,4 @@ async def test_the_slot_is_free_again_after_many_cuts(gateway: Running, ollama: 
         await gateway.outcome(round_number)
     assert (await gateway.post("/api/chat", {**CHAT, "stream": False})).status_code == 200
     assert ollama.max_concurrency == 1
-    assert not gateway.services.queue.running()
+    assert not await gateway.services.queue.running()

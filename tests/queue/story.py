@@ -147,8 +147,8 @@ class Story:
             self._end(name)
         await self._backend.advance(60)
         queue = self._backend.queue
-        assert list(queue.waiting()) == []
-        assert list(queue.running()) == []
+        assert list(await queue.waiting()) == []
+        assert list(await queue.running()) == []
         assert not any(self._upstreams.running.values())
 
     # Requests
@@ -203,6 +203,7 @@ class Story:
             grant = self._running.pop(name)
             self._upstreams.stop(grant)
             await self._submit(grant.ticket.retried(avoid=grant.upstream))
+            await self._backend.settle()
             self._backend.queue.release(grant, 0)
 
     async def _do_serve(self, step: Step) -> None:
@@ -262,12 +263,12 @@ class Story:
         await self._backend.queue.drain((step.names or ["main"])[0])
 
     async def _do_close(self, _: Step) -> None:
-        await self._backend.queue.close()
+        await self._backend.queue.shut()
 
     # Questions
 
     async def _do_position(self, step: Step) -> None:
-        position = self._backend.queue.position(step.names[0])
+        position = await self._backend.queue.position(step.names[0])
         self._seen.append(self._describe(position) if position else "does not wait")
 
     def _describe(self, position: Position) -> str:
@@ -277,11 +278,11 @@ class Story:
         return f"{at}, {position.ahead} ahead{about}"
 
     async def _do_waiting(self, step: Step) -> None:
-        positions = self._backend.queue.waiting(step.options.get("owner"))
+        positions = await self._backend.queue.waiting(step.options.get("owner"))
         self._seen.append(" ".join(position.ticket_id for position in positions) or "nobody")
 
     async def _do_running(self, _: Step) -> None:
-        running = self._backend.queue.running()
+        running = await self._backend.queue.running()
         self._seen += [f"{request.ticket_id} on {request.upstream}" for request in running] or ["nobody"]
 
     async def _do_state(self, _: Step) -> None:

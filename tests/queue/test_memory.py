@@ -29,7 +29,7 @@ async def run_one(queue: MemoryQueueManager, ticket_id: str = "busy1", **changes
 
 
 def runs(queue: MemoryQueueManager) -> list[str]:
-    return [running.ticket_id for running in queue.running()]
+    return [running.ticket_id for running in queue.room.running()]
 
 
 async def test_a_free_slot_is_granted_within_submit(queue: MemoryQueueManager) -> None:
@@ -67,7 +67,7 @@ async def test_a_wait_that_times_out_keeps_the_place(queue: MemoryQueueManager, 
     await clock.advance(5)
     with pytest.raises(TimeoutError):
         await waiting
-    assert queue.position("a1") is not None
+    assert queue.room.position("a1") is not None
     queue.release(busy, 10)
     assert (await place.granted(timeout=5)).ticket.id == "a1"
 
@@ -130,14 +130,14 @@ async def test_five_thousand_who_leave_at_once_are_gone_at_once(build: Build, cl
         place.leave()
     assert await asyncio.gather(*waits, return_exceptions=True)
     assert asyncio.get_running_loop().time() - started < 2
-    assert [position.ticket_id for position in queue.waiting()] == ["stays1"]
+    assert [position.ticket_id for position in queue.room.waiting()] == ["stays1"]
     await clock.advance(300)
     queue.release(busy, 10)
     assert runs(queue) == ["stays1"]
     queue.release(await stays.granted(), 10)
     assert runs(queue) == []
     assert queue.stats()[0].granted == 2
-    assert not queue._places_of
+    assert not queue.room._places_of
 
 
 async def test_an_id_waits_only_once(queue: MemoryQueueManager) -> None:
@@ -260,7 +260,7 @@ async def test_positions_are_worked_out_at_most_four_times_a_second(
         await queue.submit(ticket_of(queue, f"a{n}", 3))
 
     def ahead(ticket_id: str) -> int:
-        position = queue.position(ticket_id)
+        position = queue.room.position(ticket_id)
         assert position
         return position.ahead
 
@@ -268,10 +268,10 @@ async def test_positions_are_worked_out_at_most_four_times_a_second(
     await queue.submit(ticket_of(queue, "b1", 2))
     assert ahead("a9") == 9
     assert ahead("b1") == 0
-    assert [position.ticket_id for position in queue.waiting()][-1] == "b1"
+    assert [position.ticket_id for position in queue.room.waiting()][-1] == "b1"
     await clock.advance(0.25)
     assert ahead("a9") == 10
-    assert [position.ticket_id for position in queue.waiting(limit=2)] == ["b1", "a0"]
+    assert [position.ticket_id for position in queue.room.waiting(limit=2)] == ["b1", "a0"]
 
 
 async def test_nothing_is_estimated_while_a_pool_is_paused(queue: MemoryQueueManager, clock: FakeClock) -> None:
@@ -281,7 +281,7 @@ async def test_nothing_is_estimated_while_a_pool_is_paused(queue: MemoryQueueMan
     queue.release(busy, 10)
     await queue.pause("main")
     await queue.submit(ticket_of(queue, "a1"))
-    position = queue.position("a1")
+    position = queue.room.position("a1")
     assert position is not None
     assert position.estimated_wait is None
 
@@ -295,7 +295,7 @@ async def test_refused_and_cancelled_answers_do_not_count_as_service(
     await clock.advance(1)
     await run_one(queue)
     await queue.submit(ticket_of(queue, "a1"))
-    position = queue.position("a1")
+    position = queue.room.position("a1")
     assert position is not None
     assert position.estimated_wait is None
 
@@ -318,7 +318,7 @@ async def test_the_statistics_of_a_pool(queue: MemoryQueueManager, clock: FakeCl
     assert (stats.granted, stats.granted_aged) == (2, 0)
     assert (stats.wait_p50, stats.wait_p95) == ({2: 10}, {2: 10})
     assert stats.upstreams == {"gpu": (1, 1), "spare": (0, 4)}
-    [running] = queue.running()
+    [running] = queue.room.running()
     assert (running.ticket_id, running.upstream, running.level, running.running_for) == ("a0", "gpu", 2, 25)
 
 
@@ -333,7 +333,7 @@ async def test_the_requests_of_one_owner_are_found_without_a_look_at_the_others(
         await queue.submit(ticket_of(queue, f"{pool}-b1", 3, owner="bob", pool=pool))
         await queue.submit(ticket_of(queue, f"{pool}-b2", 2, owner="bob", pool=pool))
     await clock.advance(1)
-    assert queue.waiting()
+    assert queue.room.waiting()
     asked: list[str] = []
     position = Pool.position
 
@@ -343,11 +343,11 @@ async def test_the_requests_of_one_owner_are_found_without_a_look_at_the_others(
 
     monkeypatch.setattr(Pool, "position", counted)
     await queue.submit(ticket_of(queue, "main-b3", 1, owner="bob"))
-    found = [place.ticket_id for place in queue.waiting("bob")]
+    found = [place.ticket_id for place in queue.room.waiting("bob")]
     assert found == ["main-b2", "main-b1", "main-b3", "other-b2", "other-b1"]
     assert asked == found
-    assert [place.ticket_id for place in queue.waiting("bob", limit=1)] == ["main-b2"]
-    assert queue.waiting("carol") == []
+    assert [place.ticket_id for place in queue.room.waiting("bob", limit=1)] == ["main-b2"]
+    assert queue.room.waiting("carol") == []
 
 
 async def test_crowding_is_waiting_requests_per_usable_slot(queue: MemoryQueueManager) -> None:

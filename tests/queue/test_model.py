@@ -181,7 +181,7 @@ class QueueModel(RuleBasedStateMachine):
 
     def positions(self) -> dict[str, tuple[int, bool]]:
         """Who waits, at which level, and whether in the aged lane."""
-        return {p.ticket_id: (p.level, p.aged) for p in self.backend.queue.waiting()}
+        return {p.ticket_id: (p.level, p.aged) for p in self.backend.queue.room.waiting()}
 
     def fits(self, ticket_id: str, upstream: str) -> bool:
         """Whether this upstream is one that the ticket may go to, when it has a free slot."""
@@ -230,7 +230,7 @@ class QueueModel(RuleBasedStateMachine):
     def nobody_is_lost(self) -> None:
         assert self.submitted == len(self.waits) + len(self.started) + self.refused + self.left + self.ended
         assert self.positions().keys() == self.waits.keys()
-        running = [(request.ticket_id, request.upstream) for request in self.backend.queue.running()]
+        running = [(request.ticket_id, request.upstream) for request in self.backend.queue.room.running()]
         assert sorted(running) == sorted((grant.ticket.id, grant.upstream) for grant in self.running.values())
 
     @invariant()
@@ -242,7 +242,7 @@ class QueueModel(RuleBasedStateMachine):
     def no_slot_idles_while_someone_waits(self) -> None:
         if self.paused or not self.waits:
             return
-        for upstream in self.backend.queue._slots.of("main"):
+        for upstream in self.backend.queue.room._slots.of("main"):
             assert not (upstream.is_free and any(self.fits(ticket_id, upstream.name) for ticket_id in self.waits))
 
 

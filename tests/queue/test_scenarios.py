@@ -2,17 +2,60 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Callable
 from pathlib import Path
+from unittest.mock import patch
 
 import pytest
 
-from tests.queue.backends import BACKENDS
+from llmgate.daemon.queue import pool
+from tests.queue.backends import BACKENDS, MemoryBackend, RabbitMQBackend
 from tests.queue.story import Story, read_steps
 
 SCENARIOS = sorted((Path(__file__).parent / "scenarios").glob("*.txt"))
+TOGETHER = 9
+"""Scenarios that are replayed on one broker at the same time: most of the time they wait."""
 
 
-@pytest.mark.parametrize("backend", BACKENDS)
 @pytest.mark.parametrize("scenario", SCENARIOS, ids=lambda path: path.stem)
-async def test_the_queue_behaves_as_the_scenario_tells(scenario: Path, backend: str) -> None:
-    await Story(BACKENDS[backend]()).play(read_steps(scenario))
+async def test_the_memory_queue_behaves_as_the_scenario_tells(scenario: Path) -> None:
+    await Story(MemoryBackend()).play(read_steps(scenario))
+
+
+class Replays:
+    """What came of all scenarios on a real broker, where they run side by side because seconds really pass."""
+
+    def __init__(self) -> None:
+        self._outcomes: dict[tuple[str, str], BaseException | None] = {}
+
+    async def outcome(self, backend: str, scenario: Path, new_vhost: Callable[[], str]) -> BaseException | None:
+        if (backend, scenario.stem) not in self._outcomes:
+            turns = asyncio.Semaphore(TOGETHER)
+            with patch.object(pool, "DIGEST_SECONDS", 0.01):  # a scenario's seconds are short
+                await asyncio.gather(*(self._replay(backend, one, new_vhost(), turns) for one in SCENARIOS))
+        return self._outcomes[backend, scenario.stem]
+
+    async def _replay(self, backend: str, scenario: Path, url: str, turns: asyncio.Semaphore) -> None:
+        async with turns:
+            try:
+                await Story(RabbitMQBackend(url, backend.removeprefix("rabbitmq-"))).play(read_steps(scenario))
+            except Exception as failure:  # told by the test of this scenario
+                self._outcomes[backend, scenario.stem] = failure
+            else:
+                self._outcomes[backend, scenario.stem] = None
+
+
+@pytest.fixture(scope="module")
+def replays() -> Replays:
+    return Replays()
+
+
+@pytest.mark.parametrize("backend", [name for name in BACKENDS if name.startswith("rabbitmq")])
+@pytest.mark.parametrize("scenario", SCENARIOS, ids=lambda path: path.stem)
+async def test_the_broker_behaves_as_the_scenario_tells(
+    scenario: Path, backend: str, replays: Replays, new_vhost: Callable[[], str]
+) -> None:
+    failure = await replays.outcome(backend, scenario, new_vhost)
+    if failure is not None:
+        raise failure

@@ -1,6 +1,7 @@
-"""Databases for every part's tests, loaded by tests/conftest.py.
+"""Databases and brokers for every part's tests, loaded by tests/conftest.py.
 
 A test that takes ``database`` or ``database_url`` runs twice: on SQLite and on PostgreSQL.
+A test that takes ``vhost_url`` has a piece of a shared broker, one that breaks its broker takes ``broker``.
 """
 
 from __future__ import annotations
@@ -8,17 +9,23 @@ from __future__ import annotations
 import asyncio
 import itertools
 import shutil
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from contextlib import ExitStack, asynccontextmanager
 from pathlib import Path
+from typing import Protocol
 
 import pytest
 import pytest_asyncio
 
 from llmgate.daemon.store.database import Database, sqlite_url
 from tests.services.postgres import PostgresServer
+from tests.services.rabbitmq import RabbitServer
 
 _numbers = itertools.count(1)
+
+
+class StartBroker(Protocol):
+    def __call__(self, *, config: Mapping[str, object] | None = None, advanced: str | None = None) -> RabbitServer: ...
 
 
 @pytest.fixture(scope="session")
@@ -59,6 +66,55 @@ async def database(database_url: str) -> AsyncIterator[Database]:
     """A fresh, migrated database, connected."""
     async with opened(database_url) as database:
         yield database
+
+
+@pytest.fixture(scope="session")
+def rabbit() -> Iterator[RabbitServer]:
+    """The broker of this test session. Tests share it: none may stop, freeze or fill it."""
+    server = RabbitServer()
+    try:
+        server.start()
+        yield server
+    finally:
+        server.stop()
+
+
+@pytest.fixture
+def vhost_url(rabbit: RabbitServer) -> Iterator[str]:
+    """The address of a fresh vhost of the session's broker."""
+    name = f"test{next(_numbers)}"
+    rabbit.add_vhost(name)
+    yield rabbit.url(name)
+    rabbit.delete_vhost(name)
+
+
+@pytest.fixture
+def new_vhost(rabbit: RabbitServer) -> Iterator[Callable[[], str]]:
+    """Makes vhosts of the session's broker, each time another one, and returns their addresses."""
+    names: list[str] = []
+
+    def make() -> str:
+        names.append(f"test{next(_numbers)}")
+        rabbit.add_vhost(names[-1])
+        return rabbit.url(names[-1])
+
+    yield make
+    for name in names:
+        rabbit.delete_vhost(name)
+
+
+@pytest.fixture
+def broker() -> Iterator[StartBroker]:
+    """Starts brokers that this test may break. Each takes about five seconds."""
+    with ExitStack() as started:
+
+        def start(*, config: Mapping[str, object] | None = None, advanced: str | None = None) -> RabbitServer:
+            server = RabbitServer(config=config, advanced=advanced)
+            started.callback(server.stop)
+            server.start()
+            return server
+
+        yield start
 
 
 @asynccontextmanager

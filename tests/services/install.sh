@@ -2,11 +2,18 @@
 # Installs the servers that the tests start privately. Idempotent; no service is started or enabled.
 set -eu
 
-if ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 || command -v initdb >/dev/null 2>&1; then
+missing=
+if ! ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 && ! command -v initdb >/dev/null 2>&1; then
+    missing="PostgreSQL"
+fi
+if ! ls /usr/lib/rabbitmq/lib/rabbitmq_server-*/sbin/rabbitmq-server >/dev/null 2>&1; then
+    missing="${missing:+$missing and }RabbitMQ"
+fi
+if [ -z "$missing" ]; then
     exit 0
 fi
 if ! command -v apt-get >/dev/null 2>&1; then
-    echo "PostgreSQL is missing. Install your system's package of its server, with initdb and pg_ctl." >&2
+    echo "Missing: $missing. Install your system's packages of these servers (PostgreSQL's with initdb and pg_ctl)." >&2
     exit 1
 fi
 if [ "$(id -u)" -eq 0 ]; then
@@ -14,17 +21,59 @@ if [ "$(id -u)" -eq 0 ]; then
 elif command -v sudo >/dev/null 2>&1; then
     as_root="sudo env"
 else
-    echo "PostgreSQL is missing. As root, run: sh tests/services/install.sh" >&2
+    echo "Missing: $missing. As root, run: sh tests/services/install.sh" >&2
     exit 1
 fi
+
+policy=/usr/sbin/policy-rc.d
+
+# Debian starts a server as soon as it is installed, unless this policy says 101: forbidden.
+forbid_starts() {
+    answer=0
+    if [ -e $policy ]; then
+        $policy rabbitmq-server start >/dev/null 2>&1 || answer=$?
+    fi
+    if [ "$answer" -eq 101 ]; then
+        return  # the usual state of a container image
+    fi
+    trap restore_policy EXIT
+    trap 'exit 1' HUP INT TERM  # a shell that a signal ends does not run the line above
+    if [ -e $policy ]; then
+        $as_root mv $policy $policy.before-llmgate
+    fi
+    printf '#!/bin/sh\nexit 101\n' | $as_root tee $policy >/dev/null
+    $as_root chmod 755 $policy
+}
+
+restore_policy() {
+    $as_root rm -f $policy
+    if [ -e $policy.before-llmgate ]; then
+        $as_root mv $policy.before-llmgate $policy
+    fi
+}
 
 install() {
     $as_root DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends "$@"
 }
 
-echo "Installing PostgreSQL for the tests ..."
+install_postgresql() {
+    install postgresql-common
+    # The tests make their own clusters; the one that Debian makes on the standard port is not wanted.
+    $as_root sed -i 's/^#\{0,1\} *create_main_cluster *=.*/create_main_cluster = false/' /etc/postgresql-common/createcluster.conf
+    install postgresql
+}
+
+install_rabbitmq() {
+    forbid_starts
+    install rabbitmq-server
+    # Neither at the next boot: the package enables its broker, and Erlang may enable its port mapper.
+    $as_root update-rc.d rabbitmq-server disable
+    if command -v systemctl >/dev/null 2>&1; then
+        $as_root systemctl disable rabbitmq-server.service epmd.service epmd.socket >/dev/null 2>&1 || true
+    fi
+}
+
+echo "Installing $missing for the tests ..."
 $as_root apt-get update -q  # an old list names versions that are gone
-install postgresql-common
-# The tests make their own clusters; the one that Debian makes on the standard port is not wanted.
-$as_root sed -i 's/^#\{0,1\} *create_main_cluster *=.*/create_main_cluster = false/' /etc/postgresql-common/createcluster.conf
-install postgresql
+case $missing in *PostgreSQL*) install_postgresql ;; esac
+case $missing in *RabbitMQ*) install_rabbitmq ;; esac

@@ -78,14 +78,14 @@ async def test_an_upstream_is_granted_only_the_names_that_it_takes() -> None:
             taken = {}
             for model in ("llama3.2", "llama3.2:latest", "x:1b", "X:1b"):
                 place = await fleet.take_place("main", model, model)
-                running = {one.ticket_id: one.upstream for one in fleet.queue.running()}
+                running = {one.ticket_id: one.upstream for one in await fleet.queue.running()}
                 taken[model] = running.get(model)
                 place.leave()
             assert taken == {"llama3.2": "a", "llama3.2:latest": "a", "x:1b": "a", "X:1b": None}
             held = await fleet.take_place("main", "held", "llama3.2")
             await fleet.take_place("main", "exact", "llama3.2:latest")
             await fleet.take_place("main", "both", "llama3.2")
-            running = {one.ticket_id: one.upstream for one in fleet.queue.running()}
+            running = {one.ticket_id: one.upstream for one in await fleet.queue.running()}
             assert running == {"held": "a", "both": "b"}
             held.leave()
 

@@ -71,7 +71,7 @@ async def update(daemon: Daemon, key: str, body: schemas.KeyUpdate) -> schemas.A
     async with daemon.database.begin() as tx:
         found = await keys.resolve(tx, key)
         changed = await keys.update(tx, found.id, **body.changes())
-    daemon.authenticator.invalidate()
+    daemon.rights_changed()
     return schemas.ApiKey.model_validate(changed)
 
 
@@ -81,7 +81,7 @@ async def revoke(daemon: Daemon, key: str) -> schemas.ApiKey:
     async with daemon.database.begin() as tx:
         found = await keys.resolve(tx, key)
         revoked = await keys.revoke(tx, found.id)
-    daemon.authenticator.invalidate()
+    daemon.rights_changed()
     return schemas.ApiKey.model_validate(revoked)
 
 
@@ -91,4 +91,4 @@ async def delete(daemon: Daemon, key: str) -> None:
     async with daemon.database.begin() as tx:
         found = await keys.resolve(tx, key)
         await keys.delete(tx, found.id)
-    daemon.authenticator.invalidate()
+    daemon.rights_changed()

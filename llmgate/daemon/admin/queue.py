@@ -24,14 +24,14 @@ async def stats(daemon: Daemon) -> schemas.Page[schemas.PoolStats]:
 @router.get("/waiting")
 async def waiting(daemon: Daemon, limit: Annotated[int, Query(ge=1, le=500)] = 500) -> schemas.Page[schemas.Waiting]:
     """Who waits, in the order of service: the first ``limit`` of them, since no cursor could stand still here."""
-    places = daemon.queue.waiting(limit=limit)
+    places = await daemon.queue.waiting(limit=limit)
     return schemas.Page(data=[schemas.Waiting.model_validate(place) for place in places])
 
 
 @router.get("/running")
 async def running(daemon: Daemon) -> schemas.Page[schemas.Running]:
     """Who holds a slot."""
-    return schemas.Page(data=[schemas.Running.model_validate(held) for held in daemon.queue.running()])
+    return schemas.Page(data=[schemas.Running.model_validate(held) for held in await daemon.queue.running()])
 
 
 @router.delete("/waiting/{ticket}", status_code=204)
@@ -45,7 +45,7 @@ async def cancel(daemon: Daemon, ticket: str) -> None:
 async def set_level(daemon: Daemon, ticket: str, body: schemas.LevelChange) -> schemas.Waiting:
     """Move a waiting request to another level; its aging starts anew."""
     moved = await daemon.queue.set_level(ticket, body.level)
-    place = daemon.queue.position(ticket)
+    place = await daemon.queue.position(ticket)
     if not moved or place is None:
         raise _not_waiting()
     return schemas.Waiting.model_validate(place)

@@ -50,7 +50,7 @@ async def update(daemon: Daemon, user: str, body: schemas.UserUpdate) -> schemas
         changed = await users.update(tx, found.id, **changes)
         if changed.disabled:
             await sessions.revoke_user(tx, found.id)
-    daemon.authenticator.invalidate()
+    daemon.rights_changed()
     return schemas.User.model_validate(changed)
 
 
@@ -62,7 +62,7 @@ async def set_password(daemon: Daemon, user: str, body: schemas.NewPassword) -> 
         found = await users.resolve(tx, user)
         await users.set_password(tx, found.id, hashed)
         await sessions.revoke_user(tx, found.id)
-    daemon.authenticator.invalidate()
+    daemon.rights_changed()
 
 
 @router.delete("/{user}", status_code=204)
@@ -71,4 +71,4 @@ async def delete(daemon: Daemon, user: str) -> None:
     async with daemon.database.begin() as tx:
         found = await users.resolve(tx, user)
         await users.delete(tx, found.id)
-    daemon.authenticator.invalidate()
+    daemon.rights_changed()

@@ -55,4 +55,4 @@ async def _apply(daemon: Services) -> None:
     """Let the change take effect with the next request."""
     async with daemon.database.read() as tx:
         await daemon.whitelist.reload(tx)
-    daemon.authenticator.invalidate()
+    daemon.rights_changed()

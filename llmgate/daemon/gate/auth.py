@@ -56,7 +56,7 @@ async def refresh(
 async def logout(daemon: Daemon, cookies: CookieJar, caller: Caller, response: Response) -> None:
     """End the session, at once and everywhere."""
     await daemon.sessions.logout(_session(caller))
-    daemon.authenticator.invalidate()
+    daemon.rights_changed()
     cookies.clear(response)
 
 
@@ -120,7 +120,7 @@ async def change_password(
     async with daemon.database.begin() as tx:
         await users.set_password(tx, caller.id, hashed)
         await sessions.revoke_user(tx, caller.id)
-    daemon.authenticator.invalidate()
+    daemon.rights_changed()
     return _answer(await _logged_in(daemon, request, caller.name, new), response, cookies if body.cookie else None)
 
 

@@ -14,17 +14,17 @@ router = APIRouter(prefix="/queue", tags=["queue"])
 @router.get("")
 async def mine(daemon: Daemon, caller: Caller) -> schemas.Page[schemas.Waiting]:
     """The caller's waiting requests, in the order of service."""
-    places = daemon.queue.waiting(owner=caller.owner)
+    places = await daemon.queue.waiting(owner=caller.owner)
     return schemas.Page(data=[schemas.Waiting.model_validate(place) for place in places])
 
 
 @router.get("/{request_id}")
 async def one(daemon: Daemon, caller: Caller, request_id: str) -> schemas.Waiting:
     """One of them, by the id of its answer's header, or by the ``X-Request-Id`` that the client sent with it."""
-    found = daemon.queue.position(request_id)
+    found = await daemon.queue.position(request_id)
     if found is not None and found.owner == caller.owner:
         return schemas.Waiting.model_validate(found)
-    for place in daemon.queue.waiting(caller.owner, daemon.settings.queue.max_waiting_per_principal):
+    for place in await daemon.queue.waiting(caller.owner, daemon.settings.queue.max_waiting_per_principal):
         # The gateway keeps what the client sent as the beginning of its own id.
         if place.ticket_id.rpartition("-")[0] == request_id:
             return schemas.Waiting.model_validate(place)

@@ -11,6 +11,7 @@ from __future__ import annotations
 import heapq
 from collections import OrderedDict
 from collections.abc import Iterator
+from itertools import chain, islice
 from typing import Generic, Protocol, TypeVar
 
 from llmgate.daemon.queue.ticket import Ticket
@@ -120,6 +121,19 @@ class Line:
         """Weighted tokens on a flow's counter; None when it is not remembered."""
         known = self._active.get(flow) or self._idle.get(flow)
         return known.counter if known else None
+
+    def counters(self, limit: int) -> dict[str, float]:
+        """The counters of at most ``limit`` flows, the active ones first, then those that left last."""
+        known = islice(chain(self._active.values(), reversed(self._idle.values())), limit)
+        return {flow.name: flow.counter for flow in known}
+
+    def adopt(self, counters: dict[str, float]) -> None:
+        """Take over counters that were kept elsewhere, for flows that are not known here."""
+        for name, counter in counters.items():
+            if name not in self._active and name not in self._idle:
+                flow = Flow(name)
+                flow.counter = counter
+                self._remember(flow)
 
     def first(self) -> Waiting | None:
         """Who goes next: the oldest ticket of the flow with the smallest counter."""

@@ -9,7 +9,15 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 
-from llmgate.daemon.queue.ticket import Grant, PoolStats, Position, Running, Ticket, UpstreamSlots
+from llmgate.daemon.queue.ticket import (
+    Grant,
+    PoolStats,
+    Position,
+    QueueStatus,
+    Running,
+    Ticket,
+    UpstreamSlots,
+)
 
 
 class Place(ABC):
@@ -51,8 +59,12 @@ class QueueManagerInterface(ABC):
         """The background work (aging, deadlines, outages), until cancelled. Supervised by the daemon."""
 
     @abstractmethod
+    async def shut(self) -> None:
+        """End every wait with Draining, and let nobody in any more. What runs may end."""
+
+    @abstractmethod
     async def close(self) -> None:
-        """End every wait with Draining and let go of everything."""
+        """``shut``, and let go of everything."""
 
     @abstractmethod
     def update_upstream(self, upstream: UpstreamSlots) -> None:
@@ -99,20 +111,28 @@ class QueueManagerInterface(ABC):
         """Accept nothing new in this pool; what waits is still served."""
 
     @abstractmethod
-    def position(self, ticket_id: str) -> Position | None:
-        """Where one request stands; None when it does not wait here."""
+    async def position(self, ticket_id: str) -> Position | None:
+        """Where one request stands; None when it does not wait."""
 
     @abstractmethod
-    def waiting(self, owner: str | None = None, limit: int = 500) -> Sequence[Position]:
+    async def waiting(self, owner: str | None = None, limit: int = 500) -> Sequence[Position]:
         """Who waits, in the order of service, of all owners or of one."""
 
     @abstractmethod
-    def running(self) -> Sequence[Running]:
+    async def running(self) -> Sequence[Running]:
         """Who holds a slot."""
 
     @abstractmethod
     def stats(self) -> Sequence[PoolStats]:
-        """Every pool at this moment."""
+        """Every pool at this moment. Of other daemons, what they told last: about a second ago."""
+
+    @abstractmethod
+    def status(self) -> QueueStatus:
+        """How the queue itself does, and which daemons take part in it."""
+
+    @abstractmethod
+    def tell_revoked(self) -> None:
+        """Somebody's rights have changed: all other daemons must look again."""
 
     @abstractmethod
     def crowding(self, pool: str) -> float:

@@ -1,4 +1,4 @@
-"""One request's place in the memory queue's line."""
+"""One request's place in the waiting room."""
 
 from __future__ import annotations
 
@@ -11,21 +11,23 @@ from llmgate.daemon.queue.ticket import Grant, Ticket
 from llmgate.errors import Conflict, LLMGateError
 
 if TYPE_CHECKING:
-    from llmgate.daemon.queue.memory import MemoryQueueManager
+    from llmgate.daemon.queue.room import WaitingRoom
 
 
-class MemoryPlace(Place):
-    """A place in a MemoryQueueManager's line. ``stamp`` is DEAD as soon as it does not wait any more."""
+class RoomPlace(Place):
+    """A place in a WaitingRoom. ``stamp`` is DEAD as soon as it does not wait any more."""
 
-    __slots__ = ("_end", "_manager", "_taken", "_ticket", "_waiter", "stamp")
+    __slots__ = ("_end", "_room", "_taken", "_ticket", "_waiter", "seq", "stamp")
 
-    def __init__(self, manager: MemoryQueueManager, ticket: Ticket, stamp: int) -> None:
-        self._manager = manager
+    def __init__(self, room: WaitingRoom, ticket: Ticket, stamp: int) -> None:
+        self._room = room
         self._ticket = ticket
         self._end: Grant | LLMGateError | None = None
         self._taken = False
         self._waiter: asyncio.Future[None] | None = None
         self.stamp = stamp
+        self.seq = 0
+        """How often its ticket has been written anew; a grant for an older one is void."""
 
     @property
     def ticket(self) -> Ticket:
@@ -35,7 +37,7 @@ class MemoryPlace(Place):
         if self._end is None:
             if self._waiter is None:
                 self._waiter = asyncio.get_running_loop().create_future()
-            await self._manager.wait(self._waiter, timeout)
+            await self._room.wait(self._waiter, timeout)
         if self._end is None:
             raise TimeoutError
         if isinstance(self._end, LLMGateError):
@@ -46,12 +48,12 @@ class MemoryPlace(Place):
     def leave(self) -> None:
         handed_out = self._end
         if handed_out is None:
-            self._manager.forget(self._ticket)
+            self._room.give_up(self)
         elif isinstance(handed_out, LLMGateError) or self._taken:
             return
         self.end(Conflict("This place in line has been given up."))
         if isinstance(handed_out, Grant):
-            self._manager.release(handed_out, 0.0)
+            self._room.release(handed_out, 0.0)
 
     def end(self, end: Grant | LLMGateError) -> None:
         """The wait is over."""

@@ -122,6 +122,13 @@ class WaitingLine:
             self._rise(entry, hops)
         self._enter(entry)
 
+    def add_at(self, ticket: Ticket, level: int, *, aged: bool, since: float) -> None:
+        """Put a ticket in line where somebody else has it: at this level since then, or in the aged lane."""
+        entry = Waiting(ticket, level, since)
+        entry.aged = aged
+        self._entries[ticket.id] = entry
+        self._enter(entry)
+
     def remove(self, ticket_id: str) -> bool:
         """Take a ticket out for good. False when it does not wait."""
         entry = self._entries.pop(ticket_id, None)
@@ -157,14 +164,38 @@ class WaitingLine:
             promotions.append(Promotion(entry.ticket, came_from, AGED_LANE if entry.aged else entry.level))
         return promotions
 
+    def take_due(self, now: float) -> list[Waiting]:
+        """Take out every ticket whose time at its level is up, for a queue that moves them up by other means."""
+        due: list[Waiting] = []
+        while (entry := self._due.first()) and entry.since + self._aging_seconds <= now:
+            del self._entries[entry.ticket.id]
+            self._leave(entry)
+            due.append(entry)
+        return due
+
     def take(self, fits: Fits = anywhere) -> Turn | None:
         """Take out the ticket that goes next of those that fit, and charge its flow; None when there is none."""
         entry = _first(self._aged.first(), self._aged.ordered, fits)
         ordinary = self._first_ordinary(fits)
         if ordinary is not None and (entry is None or not self._is_aged_turn()):
             entry = ordinary
-        if entry is None:
-            return None
+        return self._serve(entry) if entry is not None else None
+
+    def withdraw(self, ticket_id: str) -> Turn | None:
+        """Take out a ticket whose turn somebody else has decided, and charge its flow; None when it does not wait."""
+        entry = self._entries.get(ticket_id)
+        return self._serve(entry) if entry is not None else None
+
+    def counters(self, limit: int) -> dict[int, dict[str, float]]:
+        """What the flows have been served, by level: at most ``limit`` flows of each, the active ones first."""
+        return {level: line.counters(limit) for level, line in self._lines.items()}
+
+    def adopt(self, counters: dict[int, dict[str, float]]) -> None:
+        """Go on where somebody else's counters stand, while nothing waits here yet."""
+        for level, of_level in counters.items():
+            self._lines[level].adopt(of_level)
+
+    def _serve(self, entry: Waiting) -> Turn:
         del self._entries[entry.ticket.id]
         turn = Turn(entry.ticket, entry.level, entry.aged)
         cost = entry.ticket.cost / entry.ticket.weight

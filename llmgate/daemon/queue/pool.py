@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
 from llmgate.daemon.queue.figures import Figures
 from llmgate.daemon.queue.policy import WaitingLine
+from llmgate.daemon.queue.report import PoolReport, figures_of
 from llmgate.daemon.queue.slots import UpstreamState
-from llmgate.daemon.queue.ticket import PoolStats, Position, Ticket
+from llmgate.daemon.queue.ticket import Position, Ticket
 
 DIGEST_SECONDS = 0.25
 """Positions are worked out at most this often."""
@@ -46,8 +47,13 @@ class Pool:
         self._missing_since: dict[str, float] = {}
         self._digest = Digest(line.version, -DIGEST_SECONDS, {})
 
+    @property
+    def is_draining(self) -> bool:
+        return self.mode is Mode.DRAINING
+
     def enter(self, ticket: Ticket, now: float) -> None:
         """Put a ticket in line."""
+        self.figures.arrivals.note(now)
         self.line.add(ticket, now)
         self._models[ticket.model] += 1
 
@@ -109,26 +115,19 @@ class Pool:
             estimated_wait=None if self.mode is Mode.PAUSED else self.figures.estimated_wait(ahead, slots, now),
         )
 
-    def stats(self, upstreams: Sequence[UpstreamState], running: int, now: float) -> PoolStats:
-        """``upstreams`` are those of this pool, ``running`` is how many of its requests hold a slot."""
-        line, figures = self.line, self.figures
-        oldest = line.oldest()
+    def report(self, upstreams: Sequence[UpstreamState], running: Mapping[str, int], now: float) -> PoolReport:
+        """``upstreams`` are those of this pool, ``running`` is how many of its requests run on which."""
+        oldest = self.line.oldest()
         is_offline = self.mode is Mode.OPEN and not any(u.usable for u in upstreams)
-        return PoolStats(
+        return PoolReport(
             pool=self.name,
             state="offline" if is_offline else self.mode.value,
-            slots=sum(u.slots for u in upstreams),
-            running=running,
-            waiting=len(line),
-            waiting_by_level=line.waiting_by_level(),
-            aged_waiting=line.aged_waiting,
+            waiting_by_level=self.line.waiting_by_level(),
+            aged_waiting=self.line.aged_waiting,
             oldest_wait=0.0 if oldest is None else now - oldest,
-            granted=figures.granted,
-            granted_aged=figures.granted_aged,
-            promotions=figures.promotions,
-            wait_p50=figures.wait_quantile(0.50),
-            wait_p95=figures.wait_quantile(0.95),
-            upstreams={u.name: (u.running, u.slots) for u in upstreams},
+            running=running,
+            slots={u.name: u.slots for u in upstreams},
+            **figures_of(self.figures, now),
         )
 
     def _fresh_digest(self, now: float) -> Digest:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import heapq
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from llmgate.daemon.queue.ticket import Ticket, UpstreamSlots
@@ -22,6 +22,8 @@ class UpstreamState:
     resting: int = 0
     removed: bool = False
     models: frozenset[str] | None = None
+    share: int | None = None
+    """Of its slots, only so many are ours to grant; None: all."""
 
     @property
     def used(self) -> int:
@@ -29,7 +31,7 @@ class UpstreamState:
 
     @property
     def is_free(self) -> bool:
-        return self.usable and self.used < self.slots
+        return self.usable and self.used < (self.slots if self.share is None else min(self.slots, self.share))
 
     def can_run(self, model: str) -> bool:
         """Whether it may be granted requests for a model, be it busy or not."""
@@ -58,12 +60,14 @@ class SlotBook:
     def __init__(self) -> None:
         self._upstreams: dict[str, UpstreamState] = {}
         self._rests: list[tuple[float, str]] = []
+        self._shares: Mapping[str, int] | None = None
 
     def update(self, told: UpstreamSlots) -> None:
         """Learn of an upstream or of its change. What runs on it stays counted, whatever pool it is in."""
         known = self._upstreams.get(told.name)
         if known is None:
             known = self._upstreams[told.name] = UpstreamState(told.name, told.pool, told.slots, told.usable)
+            known.share = None if self._shares is None else self._shares.get(told.name, 0)
         known.pool, known.slots, known.usable = told.pool, told.slots, told.usable
         known.loaded, known.models = told.loaded, told.models
         known.removed = False
@@ -73,6 +77,24 @@ class SlotBook:
         if known := self._upstreams.get(name):
             known.usable, known.removed = False, True
             self._forget_if_done(known)
+
+    def share(self, shares: Mapping[str, int] | None) -> None:
+        """From now on only so many slots of each upstream are ours to grant; None: all of them."""
+        for upstream in self._upstreams.values():
+            upstream.share = None if shares is None else shares.get(upstream.name, 0)
+        self._shares = shares
+
+    def occupy(self, name: str) -> bool:
+        """Count a slot that somebody else has granted. False when there is no such upstream here."""
+        known = self._upstreams.get(name)
+        if known is None:
+            return False
+        known.running += 1
+        return True
+
+    def used(self) -> dict[str, int]:
+        """How many slots of each upstream are in use, the resting ones included."""
+        return {upstream.name: upstream.used for upstream in self._upstreams.values()}
 
     def take(self, ticket: Ticket) -> str:
         """Occupy a slot for a ticket that ``fits``. The upstream's name."""

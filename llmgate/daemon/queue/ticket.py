@@ -108,7 +108,8 @@ class Running:
 
 @dataclass(frozen=True, slots=True)
 class PoolStats:
-    """A pool at one moment. Waits are of the requests granted recently, in seconds."""
+    """A pool at one moment, in all daemons together. Waits (by submitted level) and service times are recent ones,
+    in seconds."""
 
     pool: str
     state: str
@@ -123,5 +124,45 @@ class PoolStats:
     promotions: int
     wait_p50: dict[int, float]
     wait_p95: dict[int, float]
+    wait_max: dict[int, float]
+    arrivals_per_second: float
+    grants_per_second: float
+    service_p50: float | None
+    service_p95: float | None
     upstreams: dict[str, tuple[int, int]]
     """Running and slots of each upstream."""
+    dispatcher: str = ""
+    """Name of the daemon that decides who goes next; empty when nobody does at the moment."""
+    epoch: int = 0
+    """How often that has changed."""
+
+
+@dataclass(frozen=True, slots=True)
+class DaemonStatus:
+    """One daemon of the cluster, as the daemon that is asked knows it."""
+
+    name: str
+    boot: str
+    """Names one run of a daemon: a restarted one has another."""
+    state: str
+    """``connected``, or ``degraded``: it decides for itself, with the slots it has."""
+    reason: str
+    """Why it is degraded."""
+    dispatches: list[str]
+    """The pools in which it decides who goes next."""
+    waiting: int
+    running: int
+    heard: float
+    """Seconds since it was heard last."""
+
+
+@dataclass(frozen=True, slots=True)
+class QueueStatus:
+    """How the queue itself does, and who takes part in it."""
+
+    backend: str
+    state: str
+    reason: str
+    serves: bool
+    """Whether requests that wait here can get a turn."""
+    daemons: list[DaemonStatus] = field(default_factory=list)

@@ -1,0 +1,240 @@
+"""ControlPlane: what all daemons of a cluster tell each other. Heartbeats once a second, questions, announcements.
+
+A heartbeat carries what a daemon knows of its own requests; the statistics of the cluster are their sum. It also
+carries what must be the same everywhere: daemons with other settings, or another secret key, do not take part.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from llmgate.daemon.queue.pool import Mode
+from llmgate.daemon.queue.rabbitmq.exchanges import CONTROL, DAEMONS
+from llmgate.daemon.queue.rabbitmq.link import Link
+from llmgate.daemon.queue.report import PoolReport
+from llmgate.errors import ConfigError
+
+BEAT_SECONDS = 1.0
+HELLO_SECONDS = 0.5
+"""Longest wait for those who are there already."""
+HELLO_TICK = 0.01
+ANSWER_SECONDS = 1.0
+"""Longest wait for the answer to a question."""
+PEER_SECONDS = 5.0
+"""A daemon that has not been heard for so long does not count in the statistics any more."""
+FORGET_SECONDS = 60.0
+
+Shape = Mapping[str, Any]
+Answerer = Callable[[str, Sequence[Any]], Awaitable[Any]]
+
+
+@dataclass(slots=True)
+class Peer:
+    """Another daemon, as its last heartbeat tells."""
+
+    boot: str
+    name: str
+    started_at: float
+    heard_at: float
+    state: str = "connected"
+    reason: str = ""
+    dispatches: list[str] = field(default_factory=list)
+    reports: list[PoolReport] = field(default_factory=list)
+    running: list[dict[str, Any]] = field(default_factory=list)
+    used: dict[str, int] = field(default_factory=dict)
+    counters: dict[str, dict[str, dict[str, float]]] = field(default_factory=dict)
+    """By pool that it dispatches and by level, what its flows have been served."""
+
+
+def difference(own: Shape, other: Shape) -> str | None:
+    """The first setting in which two daemons differ, in words."""
+    if own.get("secret key") != other.get("secret key"):
+        return "The secret key (state.secret_file) is another one here than"
+    for key in sorted(own.keys() | other.keys()):
+        if own.get(key) != other.get(key):
+            here, there = (_shown(shape.get(key)) for shape in (own, other))
+            return f"{key} is {here} here and {there}"
+    return None
+
+
+def _shown(value: Any) -> str:
+    return "not set" if value is None else repr(value) if isinstance(value, str) else str(value)
+
+
+class ControlPlane:
+    """See the module. ``answer`` answers what others ask; ``shape`` is what must be the same everywhere."""
+
+    def __init__(
+        self,
+        boot: str,
+        name: str,
+        shape: Shape,
+        *,
+        clock: Callable[[], float],
+        answer: Answerer,
+        on_mode: Callable[[str, Mode], None],
+    ) -> None:
+        self._boot = boot
+        self._name = name
+        self._shape = dict(shape)
+        self._clock = clock
+        self._answer = answer
+        self._on_mode = on_mode
+        self._started_at = clock()
+        self._parted_at: float | None = None
+        self._link: Link | None = None
+        self._questions: dict[int, asyncio.Queue[Any]] = {}
+        self._numbers = itertools.count(1)
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._shapes: dict[str, Shape] = {}
+        self.peers: dict[str, Peer] = {}
+        self.modes: dict[str, tuple[float, Mode]] = {}
+        """By pool, what an administrator wanted last, and when."""
+
+    # -- joining -----------------------------------------------------------------------------
+
+    async def join(self, link: Link) -> None:
+        """Greet those who are there. Raises ConfigError when this daemon does not go together with one of them."""
+        now = self._clock()
+        if self._parted_at is not None:  # while nobody could be heard, nobody was silent
+            for peer in self.peers.values():
+                peer.heard_at += now - self._parted_at
+        self._link, self._parted_at = link, None
+        link.publisher.tell(CONTROL, "", ["hello"])
+        while self._clock() - now < HELLO_SECONDS and not link.is_alone:
+            await asyncio.sleep(HELLO_TICK)
+            if any(peer.heard_at > now for peer in self.peers.values()):
+                break
+        self.check_peers()
+
+    def part(self) -> None:
+        """Nobody can be heard any more."""
+        if self._link is not None:
+            self._link, self._parted_at = None, self._clock()
+
+    def check_peers(self) -> None:
+        """Raises ConfigError, see ``join``."""
+        for boot, problem in self._problems.items():
+            peer = self.peers.get(boot)
+            if (
+                peer is not None
+                and peer.started_at <= self._started_at
+                and self._clock() - peer.heard_at < PEER_SECONDS
+            ):
+                raise ConfigError(
+                    f"{problem} in the daemon {peer.name}, which is part of this cluster already.",
+                    hint="All daemons of a cluster need the same settings and the same secret.key; to change a "
+                    "setting, stop them all first.",
+                )
+
+    @property
+    def _problems(self) -> dict[str, str]:
+        return {boot: text for boot, shape in self._shapes.items() if (text := difference(self._shape, shape))}
+
+    # -- heartbeats --------------------------------------------------------------------------
+
+    def beat(self, facts: Mapping[str, Any], to: str | None = None) -> None:
+        """Tell how this daemon does: one other daemon, or all."""
+        if self._link is not None:
+            modes = {pool: [when, mode.value] for pool, (when, mode) in self.modes.items()}
+            told = {"name": self._name, "started_at": self._started_at, "shape": self._shape, "modes": modes, **facts}
+            exchange, key = (CONTROL, "") if to is None else (DAEMONS, to)
+            self._link.publisher.tell(exchange, key, ["beat", told])
+
+    def heard_beat(self, boot: str, told: Mapping[str, Any]) -> None:
+        """How another daemon does."""
+        if boot == self._boot:
+            return
+        self._shapes[boot] = told["shape"]
+        self.peers[boot] = Peer(
+            boot=boot,
+            name=str(told["name"]),
+            started_at=float(told["started_at"]),
+            heard_at=self._clock(),
+            state=str(told["state"]),
+            reason=str(told["reason"]),
+            dispatches=list(told["dispatches"]),
+            reports=[PoolReport.from_wire(report) for report in told["reports"]],
+            running=list(told["running"]),
+            used=dict(told["used"]),
+            counters=dict(told["counters"]),
+        )
+        for pool, (when, mode) in told["modes"].items():
+            self.heard_mode(pool, float(when), Mode(mode))
+
+    def heard_bye(self, boot: str) -> None:
+        """Another daemon has ended in peace."""
+        self.peers.pop(boot, None)
+        self._shapes.pop(boot, None)
+
+    def heard_mode(self, pool: str, when: float, mode: Mode) -> bool:
+        """What an administrator wants a pool to do; False when something newer is known."""
+        if when <= self.modes.get(pool, (float("-inf"), mode))[0]:
+            return False
+        self.modes[pool] = (when, mode)
+        self._on_mode(pool, mode)
+        return True
+
+    def recent(self, now: float, seconds: float = PEER_SECONDS) -> list[Peer]:
+        """The others that were heard lately."""
+        for boot in [peer.boot for peer in self.peers.values() if now - peer.heard_at > FORGET_SECONDS]:
+            self.heard_bye(boot)
+        return [peer for peer in self.peers.values() if now - peer.heard_at <= seconds]
+
+    # -- questions ---------------------------------------------------------------------------
+
+    def set_mode(self, pool: str, mode: Mode) -> None:
+        """An administrator wants something of a pool, everywhere."""
+        when = self._clock()
+        self.heard_mode(pool, when, mode)
+        self.announce("mode", pool, when, mode.value)
+
+    def announce(self, *item: Any) -> None:
+        """Tell all daemons something, this one included."""
+        if self._link is not None:
+            self._link.publisher.tell(CONTROL, "", list(item))
+
+    async def ask(self, boot: str | None, question: str, *arguments: Any, answers: int = 1) -> list[Any]:
+        """Ask one daemon, or all of them, and wait for so many answers that are not None, a second at most."""
+        if self._link is None:
+            return []
+        number = next(self._numbers)
+        replies: asyncio.Queue[Any] = asyncio.Queue()
+        self._questions[number] = replies
+        exchange, key = (CONTROL, "") if boot is None else (DAEMONS, boot)
+        self._link.publisher.tell(exchange, key, ["ask", number, question, list(arguments)])
+        found: list[Any] = []
+        expected = len(self.recent(self._clock())) + 1 if boot is None else 1
+        try:
+            async with asyncio.timeout(ANSWER_SECONDS):
+                while expected and len(found) < answers:
+                    answer = await replies.get()
+                    expected -= 1
+                    if answer is not None:
+                        found.append(answer)
+        except TimeoutError:
+            pass
+        finally:
+            del self._questions[number]
+        return found
+
+    def asked(self, boot: str, number: int, question: str, arguments: Sequence[Any]) -> None:
+        """Another daemon wants to know something."""
+        task = asyncio.create_task(self._reply(boot, number, question, arguments))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _reply(self, boot: str, number: int, question: str, arguments: Sequence[Any]) -> None:
+        answer = await self._answer(question, arguments)
+        if self._link is not None:
+            self._link.publisher.tell(DAEMONS, boot, ["reply", number, answer])
+
+    def replied(self, number: int, answer: Any) -> None:
+        """The answer to a question."""
+        replies = self._questions.get(number)
+        if replies is not None:
+            replies.put_nowait(answer)

@@ -1,0 +1,134 @@
+"""Link: one daemon's connections to the broker, as long as all of them live.
+
+Three connections, one per role, because an alarm of the broker stops whoever publishes, also in its acknowledgements:
+``publish`` for what this daemon has to say, ``inbox`` for what it is told (it never writes), ``dispatch`` for the
+dispatcher's lock, its tickets and its grants. When one is lost the link is lost, and a new one is made.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Coroutine, Sequence
+from contextlib import suppress
+from typing import Any
+
+from aiormq.abc import AbstractChannel, DeliveredMessage
+
+from llmgate.config import QueueSettings
+from llmgate.daemon.queue.rabbitmq.connection import CALL_SECONDS, FAILURES, BrokerAddress, RabbitMQConnection, explain
+from llmgate.daemon.queue.rabbitmq.exchanges import ExchangeManager
+from llmgate.daemon.queue.rabbitmq.publisher import Publisher
+from llmgate.daemon.queue.rabbitmq.queues import QueueManager
+from llmgate.errors import ConfigError
+
+Told = Callable[[bytes], None]
+
+
+class Link:
+    """See the module. ``told`` gets every message of the inbox; ``incarnation`` numbers the links of one daemon."""
+
+    def __init__(
+        self, settings: QueueSettings, address: BrokerAddress, boot: str, name: str, incarnation: int, told: Told
+    ) -> None:
+        self._settings = settings
+        self._address = address
+        self._boot = boot
+        self._name = name
+        self._incarnation = incarnation
+        self._told = told
+        self._publishing: RabbitMQConnection
+        self._tasks: list[asyncio.Task[None]] = []
+        self._connections: list[RabbitMQConnection] = []
+        self._inbox = ""
+        self.is_alone = False
+        """No other daemon listened when something was told to all."""
+        self.lost: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+        self.queues = QueueManager(settings, ())
+        self.publisher: Publisher
+        self.dispatch: RabbitMQConnection
+        self._listening: AbstractChannel
+
+    async def open(self, pools: Sequence[str]) -> None:
+        """Connect and declare everything. Raises ConfigError or BrokerUnavailable, and leaves nothing behind."""
+        try:
+            self._publishing = await self._connect("publish")
+            inbox = await self._connect("inbox")
+            self.dispatch = await self._connect("dispatch")
+            self.queues = QueueManager(self._settings, self._publishing.version)
+            self._listening = await inbox.channel()
+            self._inbox = await self.queues.declare_inbox(self._listening, self._boot, self._incarnation)
+            await self._declare(pools)
+            self.publisher = self.start_publisher(await self._publishing.channel(), self._returned)
+            await self.queues.bind_inbox(self._listening, self._inbox, self._boot)
+            await self._consume()
+        except (ConfigError, *FAILURES) as failure:
+            await self.close()
+            raise explain(failure, self._address.shown) from None
+
+    async def _declare(self, pools: Sequence[str]) -> None:
+        exchanges = ExchangeManager()
+        made = await exchanges.declare(self._publishing)
+        try:
+            for pool in pools:
+                await self.queues.declare_pool(self._publishing, pool)
+        except (ConfigError, *FAILURES):
+            with suppress(*FAILURES):
+                await exchanges.delete(self._publishing, made)
+            raise
+
+    async def declare_pool(self, pool: str) -> None:
+        """Make the lines of another pool."""
+        await self.queues.declare_pool(self._publishing, pool)
+
+    async def listen_to_all(self) -> None:
+        """From now on also hear what all daemons are told."""
+        await self.queues.bind_inbox(self._listening, self._inbox, None)
+
+    async def _consume(self) -> None:
+        """Consume the inbox. Its messages need no acknowledgement: this connection never has to write."""
+
+        async def received(message: DeliveredMessage) -> None:
+            self._told(message.body)
+
+        await self._listening.basic_consume(self._inbox, received, no_ack=True, exclusive=True, timeout=CALL_SECONDS)
+
+    def start_publisher(self, channel: AbstractChannel, returned: Callable[[str], None] = lambda _: None) -> Publisher:
+        """An outbox on a channel of this link; the link is lost when it fails."""
+        publisher = Publisher(channel, self._boot, failed=self.lose, returned=returned)
+        self.start(publisher.run())
+        return publisher
+
+    def start(self, work: Coroutine[Any, Any, None]) -> None:
+        """Run something as long as the link lives; its failure is the link's."""
+        task = asyncio.create_task(work)
+        task.add_done_callback(self._ended)
+        self._tasks.append(task)
+
+    def lose(self, reason: str) -> None:
+        """The link is of no use any more."""
+        if not self.lost.done():
+            self.lost.set_result(reason)
+
+    async def close(self) -> None:
+        """Let go of everything, within seconds also when the broker hangs."""
+        self.lose("closed")
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await asyncio.gather(*(connection.close() for connection in self._connections))
+
+    async def _connect(self, role: str) -> RabbitMQConnection:
+        connection = RabbitMQConnection(
+            self._address, f"llmgate {self._name} {role}", lambda reason: self.lose(f"{role} connection: {reason}")
+        )
+        self._connections.append(connection)
+        await connection.open()
+        return connection
+
+    def _returned(self, key: str) -> None:
+        if not key:  # what is for all daemons has come back: there is none
+            self.is_alone = True
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        if not task.cancelled() and (failure := task.exception()) is not None:
+            self.lose(f"{type(failure).__name__}: {failure}")

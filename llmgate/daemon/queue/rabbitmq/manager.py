@@ -1,0 +1,511 @@
+"""RabbitMQManager: one waiting line and one slot limit for several daemons.
+
+The broker keeps the tickets, orders them by level and ages them; the dispatcher decides who goes next; the daemon that
+holds the client's connection decides whether the request still exists. Without the broker every daemon goes on with
+the slots that it has, and nobody loses a place.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, replace
+from typing import Any
+
+import structlog
+
+from llmgate.config import QueueSettings
+from llmgate.daemon.events import Event
+from llmgate.daemon.queue.interface import Place, QueueManagerInterface
+from llmgate.daemon.queue.pool import Mode
+from llmgate.daemon.queue.rabbitmq.connection import BrokerAddress
+from llmgate.daemon.queue.rabbitmq.control import BEAT_SECONDS, ControlPlane, Peer, Shape
+from llmgate.daemon.queue.rabbitmq.dispatcher import Dispatcher, Neighbour
+from llmgate.daemon.queue.rabbitmq.ledger import Ledger
+from llmgate.daemon.queue.rabbitmq.link import Link
+from llmgate.daemon.queue.rabbitmq.members import degraded_shares
+from llmgate.daemon.queue.rabbitmq.owner import TicketOwner
+from llmgate.daemon.queue.rabbitmq.wire import decode_items
+from llmgate.daemon.queue.report import merge
+from llmgate.daemon.queue.room import WaitingRoom
+from llmgate.daemon.queue.ticket import (
+    DaemonStatus,
+    Grant,
+    PoolStats,
+    Position,
+    QueueStatus,
+    Running,
+    Ticket,
+    UpstreamSlots,
+)
+from llmgate.errors import BrokerUnavailable, ConfigError
+
+FIRST_RETRY = 0.1
+LONGEST_RETRY = 1.0
+STABLE_SECONDS = 5.0
+"""A link that lived for so long was a good one: the next attempt follows at once."""
+UNTOLD_SECONDS = 4.0
+"""While nobody can tell us whose rights were changed, we look again so often."""
+NEIGHBOUR_SECONDS = 10.0
+"""A daemon heard so lately should be there when a new dispatcher takes its census."""
+FLUSH_SECONDS = 0.5
+FLOWS_TOLD = 256
+"""Flows per level whose counters a heartbeat carries."""
+
+
+def cluster_clock() -> Callable[[], float]:
+    """Seconds that never go back in one process and are, but for the clocks' difference, the same in all."""
+    offset = time.time() - time.monotonic()
+    return lambda: offset + time.monotonic()
+
+
+class RabbitMQManager(QueueManagerInterface):
+    """See the module. ``boot`` names this run of the daemon; ``shape`` is what must be the same in all daemons;
+    ``on_revoked`` hears that somebody's rights were changed elsewhere."""
+
+    def __init__(
+        self,
+        settings: QueueSettings,
+        *,
+        boot: str,
+        name: str,
+        shape: Shape,
+        emit: Callable[[Event], None],
+        on_revoked: Callable[[], None] = lambda: None,
+        chance: Callable[[], float] = random.random,
+    ) -> None:
+        self._settings = settings
+        self._boot = boot
+        self._name = name
+        self._clock = cluster_clock()
+        self._address = BrokerAddress.of(settings)
+        self._on_revoked = on_revoked
+        self.room = WaitingRoom(
+            settings,
+            emit=emit,
+            clock=self._clock,
+            chance=chance,
+            left=lambda place: self.owner.left(place),  # noqa: PLW0108 - made after the room
+            about_to_go=self._free,
+        )
+        self.owner = TicketOwner(boot, settings, self.room, self._clock)
+        self.control = ControlPlane(boot, name, shape, clock=self._clock, answer=self._answer, on_mode=self._apply_mode)
+        self.dispatchers: dict[str, Dispatcher] = {}
+        self._upstreams: dict[str, UpstreamSlots] = {}
+        self._link: Link | None = None
+        self._links = 0
+        self._was_connected = False
+        self._reason = "not connected yet"
+        self._shares: Mapping[str, int] = {}
+        self._opened_at = self._opened_again = float("-inf")
+        self._log = structlog.get_logger("llmgate.queue")
+
+    # -- life --------------------------------------------------------------------------------
+
+    def now(self) -> float:
+        return self._clock()
+
+    async def start(self) -> None:
+        """Join the cluster. Without a broker the daemon starts all the same, and waits for it.
+
+        Raises ConfigError for what an operator has to mend.
+        """
+        self.room.share({})
+        try:
+            await self._open()
+        except BrokerUnavailable as failure:
+            self._reason = failure.message
+            self._log.warning("broker_unavailable", reason=failure.message)
+
+    async def run(self) -> None:
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self.room.run())
+            group.create_task(self._keep_connected())
+            group.create_task(self._beat())
+
+    async def shut(self) -> None:
+        self.room.close()
+
+    async def close(self) -> None:
+        self.room.close()
+        link, self._link = self._link, None
+        if link is not None:
+            self.control.announce("bye")
+            for _ in range(round(FLUSH_SECONDS / 0.01)):
+                if link.publisher.idle or link.lost.done():
+                    break
+                await asyncio.sleep(0.01)
+            await link.close()
+
+    async def _keep_connected(self) -> None:
+        pause = FIRST_RETRY
+        while True:
+            if self._link is not None:
+                self._degrade(await self._link.lost)
+                await self._link.close()
+                self._link = None
+                if self._clock() - self._opened_at > STABLE_SECONDS:
+                    pause = FIRST_RETRY
+            await asyncio.sleep(pause * random.uniform(0.5, 1.0))  # noqa: S311 - spreads load, guards nothing
+            pause = min(2 * pause, LONGEST_RETRY)
+            try:
+                await self._open()
+            except (BrokerUnavailable, ConfigError) as failure:
+                self._reason = failure.text()
+
+    async def _open(self) -> None:
+        """Connect, meet the others, and leave it to the dispatcher again who goes next."""
+        self._links += 1
+        pools = sorted({upstream.pool for upstream in self._upstreams.values()})
+        link = Link(self._settings, self._address, self._boot, self._name, self._links, self._told)
+        await link.open(pools)
+        self.room.share({})
+        try:
+            await self.control.join(link)
+            await link.listen_to_all()
+        except BaseException:
+            self.control.part()
+            await link.close()
+            raise
+        again = self._was_connected
+        self._was_connected = True
+        self._opened_at = self._clock()
+        self._opened_again = self._opened_at if again else float("-inf")
+        self._link, self._reason = link, ""
+        self.owner.join(link)
+        self.control.beat(self._facts())
+        if again:
+            self._on_revoked()
+        for pool in pools:
+            self._start_dispatcher(link, pool)
+        self._log.info("queue_connected", broker=self._address.shown, again=again)
+
+    def _degrade(self, reason: str) -> None:
+        """The broker is gone: go on with the slots that this daemon has."""
+        now = self._clock()
+        shares: dict[str, int] = {}
+        own = self.room.used()
+        for pool in self.room.pools():
+            dispatcher = self.dispatchers.get(pool)
+            others = dispatcher.used_by_others(now) if dispatcher else None
+            slots = {upstream.name: upstream.slots for upstream in self.room.upstreams(pool)}
+            shares |= degraded_shares(own, slots, others)
+        self.owner.part()
+        self.control.part()
+        self.dispatchers.clear()
+        self._shares, self._reason = shares, reason
+        self._log.warning("queue_degraded", reason=reason, slots=shares, waiting=len(self.room.places()))
+        self.room.share(shares)
+
+    def _start_dispatcher(self, link: Link, pool: str) -> None:
+        head = self.owner.head(pool)
+        dispatcher = self.dispatchers[pool] = Dispatcher(
+            pool,
+            self._boot,
+            self._settings,
+            link,
+            head,
+            clock=self._clock,
+            neighbours=self._neighbours,
+            upstreams=lambda: [one for one in self._upstreams.values() if one.pool == pool],
+            prepare=self._prepare,
+            since_outage=self._opened_again,
+        )
+        link.start(dispatcher.run())
+
+    async def _open_pool(self, link: Link, pool: str) -> None:
+        await link.declare_pool(pool)
+        self._start_dispatcher(link, pool)
+        for place in self.room.places():
+            if place.ticket.pool == pool:
+                self.owner.publish(place)
+
+    async def _beat(self) -> None:
+        since_told = 0.0
+        while True:
+            await asyncio.sleep(BEAT_SECONDS)
+            if self._link is None:
+                since_told += BEAT_SECONDS
+                if since_told >= UNTOLD_SECONDS:
+                    since_told = 0.0
+                    self._on_revoked()  # perhaps: nobody can tell us
+            else:
+                try:
+                    self.control.check_peers()
+                except ConfigError as problem:
+                    self._link.lose(problem.text())
+                self.control.beat(self._facts())
+
+    def _facts(self) -> dict[str, Any]:
+        """What a heartbeat tells."""
+        counters = {
+            pool: dispatcher.ledger.pool.line.counters(FLOWS_TOLD)
+            for pool, dispatcher in self.dispatchers.items()
+            if dispatcher.dispatches and dispatcher.ledger is not None
+        }
+        return {
+            "state": self._state,
+            "reason": self._reason,
+            "dispatches": list(counters),
+            "reports": [report.to_wire() for report in self.room.reports()],
+            "running": [asdict(running) for running in self.room.running()],
+            "used": self.room.used(),
+            "counters": counters,
+        }
+
+    def _prepare(self, ledger: Ledger) -> None:
+        """What a new dispatcher takes over from the one before."""
+        pool = ledger.pool.name
+        ledger.pool.mode = self.room.mode(pool)
+        last = max(
+            (peer for peer in self.control.peers.values() if pool in peer.counters),
+            key=lambda peer: peer.heard_at,
+            default=None,
+        )
+        if last is not None:
+            ledger.pool.line.adopt({int(level): flows for level, flows in last.counters[pool].items()})
+
+    def _neighbours(self) -> list[Neighbour]:
+        recent = self.control.recent(self._clock(), NEIGHBOUR_SECONDS)
+        return [Neighbour(peer.boot, peer.heard_at, peer.used) for peer in recent]
+
+    # -- what it is told ---------------------------------------------------------------------
+
+    def _told(self, body: bytes) -> None:
+        try:
+            sender, items = decode_items(body)
+        except (ValueError, LookupError):
+            self._log.warning("unreadable_message", size=len(body))
+            return
+        for item in items:
+            try:
+                self._hear(sender, item)
+            except (ValueError, LookupError, TypeError) as failure:  # from a daemon of another version
+                self._log.warning("unreadable_item", item=str(item[:1]), sender=sender, error=repr(failure))
+        for dispatcher in self.dispatchers.values():
+            dispatcher.step()
+
+    def _hear(self, sender: str, item: list[Any]) -> None:
+        match item[0]:
+            case "ping":
+                self.owner.pinged(sender, item)
+            case "grant":
+                self.owner.granted(sender, item)
+            case "missing":
+                self.owner.missing(item)
+            case "audit":
+                self.owner.audit(item[1])
+            case "accepted" | "refused" | "released" | "left" | "pong" | "waiting":
+                if dispatcher := self.dispatchers.get(item[1]):
+                    dispatcher.heard(sender, item)
+            case "ask":
+                self.control.asked(sender, item[1], item[2], item[3])
+            case "reply":
+                self.control.replied(item[1], item[2])
+            case _:
+                self._hear_all(sender, item)
+
+    def _hear_all(self, sender: str, item: list[Any]) -> None:
+        """What all daemons are told."""
+        if sender == self._boot:
+            return
+        match item[0]:
+            case "beat":
+                self.control.heard_beat(sender, item[1])
+                for dispatcher in self.dispatchers.values():
+                    dispatcher.alive(sender)
+            case "hello":
+                self.control.beat(self._facts(), to=sender)
+            case "bye":
+                self.control.heard_bye(sender)
+            case "mode":
+                self.control.heard_mode(item[1], item[2], Mode(item[3]))
+            case "revoked":
+                self._on_revoked()
+
+    # -- upstreams and requests --------------------------------------------------------------
+
+    def update_upstream(self, upstream: UpstreamSlots) -> None:
+        self._upstreams[upstream.name] = upstream
+        self.room.update_upstream(upstream)
+        for dispatcher in self.dispatchers.values():
+            dispatcher.update_upstream(upstream)
+        if self._link is not None and upstream.pool not in self.dispatchers:
+            self._link.start(self._open_pool(self._link, upstream.pool))
+
+    def remove_upstream(self, name: str) -> None:
+        self._upstreams.pop(name, None)
+        self.room.remove_upstream(name)
+        for dispatcher in self.dispatchers.values():
+            dispatcher.remove_upstream(name)
+
+    async def submit(self, ticket: Ticket) -> Place:
+        place = self.room.enter(ticket)
+        if self.room.place(ticket.id) is place:
+            self.owner.publish(place)
+        return place
+
+    def release(self, grant: Grant, tokens: float | None, *, cancelled: bool = False) -> None:
+        if self.room.release(grant, tokens, cancelled=cancelled):
+            self.owner.released(grant, tokens, cancelled=cancelled)
+
+    async def cancel(self, ticket_id: str) -> bool:
+        return self.room.cancel(ticket_id) or bool(await self.control.ask(None, "cancel", ticket_id))
+
+    async def set_level(self, ticket_id: str, level: int) -> bool:
+        return self._set_level(ticket_id, level) or bool(await self.control.ask(None, "level", ticket_id, level))
+
+    def _set_level(self, ticket_id: str, level: int) -> bool:
+        if not self.room.set_level(ticket_id, level):
+            return False
+        place = self.room.place(ticket_id)
+        if place is not None:
+            place.seq += 1
+            self.owner.publish(place)
+        return True
+
+    async def pause(self, pool: str) -> None:
+        self.control.set_mode(pool, Mode.PAUSED)
+
+    async def resume(self, pool: str) -> None:
+        self.control.set_mode(pool, Mode.OPEN)
+
+    async def drain(self, pool: str) -> None:
+        self.control.set_mode(pool, Mode.DRAINING)
+
+    def _apply_mode(self, pool: str, mode: Mode) -> None:
+        dispatcher = self.dispatchers.get(pool)
+        if dispatcher is not None and dispatcher.ledger is not None:
+            dispatcher.ledger.pool.mode = mode
+            dispatcher.step()
+        self.room.set_mode(pool, mode)
+
+    def tell_revoked(self) -> None:
+        self.control.announce("revoked")
+
+    # -- what one can see --------------------------------------------------------------------
+
+    async def position(self, ticket_id: str) -> Position | None:
+        found = await self._own_position(ticket_id)
+        if found is not None:
+            return found
+        answers = await self.control.ask(None, "position", ticket_id)
+        return Position(**answers[0]) if answers else None
+
+    async def _own_position(self, ticket_id: str) -> Position | None:
+        """Of a ticket that waits here: where the dispatcher has it, unless it has an older form of it."""
+        own = self.room.position(ticket_id)
+        if own is None:
+            return None
+        told = await self._ask_dispatcher(own.pool, "place", ticket_id)
+        if told is None or (told["level"], told["aged"]) != (own.level, own.aged):
+            return own
+        return replace(own, ahead=told["ahead"], estimated_wait=told["estimated_wait"])
+
+    async def waiting(self, owner: str | None = None, limit: int = 500) -> Sequence[Position]:
+        found: dict[str, Position] = {}
+        for pool in self.room.pools():
+            for told in await self._ask_dispatcher(pool, "waiting", owner, limit) or ():
+                found[told["ticket_id"]] = Position(**told)
+        for own in self.room.waiting(owner, limit):
+            found.setdefault(own.ticket_id, own)
+        return list(found.values())[:limit]
+
+    async def running(self) -> Sequence[Running]:
+        told = [Running(**one) for peer in self.control.recent(self._clock()) for one in peer.running]
+        return [*self.room.running(), *told]
+
+    def stats(self) -> Sequence[PoolStats]:
+        peers = self.control.recent(self._clock())
+        stats = []
+        for own in self.room.reports():
+            others = [report for peer in peers for report in peer.reports if report.pool == own.pool]
+            head = self.owner.head(own.pool)
+            stats.append(merge(own, others, dispatcher=self._dispatcher_of(own.pool, peers), epoch=head.epoch))
+        return stats
+
+    def status(self) -> QueueStatus:
+        now = self._clock()
+        own = DaemonStatus(
+            name=self._name,
+            boot=self._boot,
+            state=self._state,
+            reason=self._reason,
+            dispatches=[pool for pool, dispatcher in self.dispatchers.items() if dispatcher.dispatches],
+            waiting=len(self.room.places()),
+            running=len(self.room.grants()),
+            heard=0.0,
+        )
+        others = [_status_of(peer, now) for peer in self.control.recent(now, NEIGHBOUR_SECONDS)]
+        serves = self._link is not None or any(self._shares.values())
+        return QueueStatus("rabbitmq", self._state, self._reason, serves, [own, *others])
+
+    def crowding(self, pool: str) -> float:
+        if self._link is None:
+            return self.room.crowding(pool)
+        waiting = sum(stats.waiting for stats in self.stats() if stats.pool == pool)
+        if not waiting and self._free(pool):
+            return -1.0
+        return waiting / max(1, self.room.capacity(pool))
+
+    # -- inside ------------------------------------------------------------------------------
+
+    @property
+    def _state(self) -> str:
+        return "degraded" if self._link is None else "connected"
+
+    def _dispatcher_of(self, pool: str, peers: Sequence[Peer]) -> str:
+        dispatcher = self.dispatchers.get(pool)
+        if dispatcher is not None and dispatcher.dispatches:
+            return self._name
+        return next((peer.name for peer in peers if pool in peer.dispatches), "")
+
+    def _free(self, pool: str) -> int:
+        """Slots of a pool that nobody uses, as far as is known here: some of those who wait will have one soon."""
+        if self._link is None or self.room.mode(pool) is Mode.PAUSED:
+            return 0
+        peers = self.control.recent(self._clock())
+        used = sum(sum(report.running.values()) for peer in peers for report in peer.reports if report.pool == pool)
+        own = sum(upstream.used for upstream in self.room.upstreams(pool))
+        return max(0, self.room.capacity(pool) - own - used)
+
+    async def _ask_dispatcher(self, pool: str, question: str, *arguments: Any) -> Any:
+        dispatcher = self.dispatchers.get(pool)
+        if dispatcher is not None and dispatcher.dispatches:
+            return await self._answer(question, (pool, *arguments))
+        boot = self.owner.head(pool).boot
+        answers = await self.control.ask(boot, question, pool, *arguments) if boot else []
+        return answers[0] if answers else None
+
+    async def _answer(self, question: str, arguments: Sequence[Any]) -> Any:
+        """What another daemon has asked; None: not known here."""
+        match question:
+            case "cancel":
+                return self.room.cancel(arguments[0]) or None
+            case "level":
+                return self._set_level(arguments[0], arguments[1]) or None
+            case "position":
+                found = await self._own_position(arguments[0])
+                return asdict(found) if found else None
+        dispatcher = self.dispatchers.get(arguments[0])
+        if dispatcher is None or not dispatcher.dispatches:
+            return None
+        if question == "place":
+            place = dispatcher.position(arguments[1])
+            return asdict(place) if place else None
+        return [asdict(position) for position in dispatcher.waiting(arguments[1], arguments[2])]
+
+
+def _status_of(peer: Peer, now: float) -> DaemonStatus:
+    return DaemonStatus(
+        name=peer.name,
+        boot=peer.boot,
+        state=peer.state,
+        reason=peer.reason,
+        dispatches=peer.dispatches,
+        waiting=sum(report.waiting for report in peer.reports),
+        running=sum(sum(report.running.values()) for report in peer.reports),
+        heard=now - peer.heard_at,
+    )

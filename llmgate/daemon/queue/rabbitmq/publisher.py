@@ -1,0 +1,117 @@
+"""Sends what one daemon has to say: in order, confirmed by the broker within a deadline, many items in one message."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from aiormq import spec
+from aiormq.abc import AbstractChannel
+
+from llmgate.daemon.queue.rabbitmq.connection import FAILURES
+from llmgate.daemon.queue.rabbitmq.wire import Item, encode_items
+
+PUBLISH_SECONDS = 2.0
+"""A broker that has not confirmed a message for so long is taken for gone."""
+BATCH = 256
+"""Messages that wait for their confirmation at the same time."""
+MOST_PENDING = 200_000
+"""Items that may wait to be sent; more mean that nothing gets through."""
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    exchange: str
+    key: str
+    body: bytes
+    expires_ms: int | None = None
+    """The broker moves it on after so long; None: after the queue's own time."""
+
+
+class Publisher:
+    """One channel's outbox. ``sender`` is this daemon's boot id; ``failed`` is called, once, when the broker did not
+    take something in time; ``returned`` with the keys of daemons that are not there."""
+
+    def __init__(
+        self,
+        channel: AbstractChannel,
+        sender: str,
+        *,
+        failed: Callable[[str], None],
+        returned: Callable[[str], None] = lambda _: None,
+    ) -> None:
+        self._channel = channel
+        self._sender = sender
+        self._failed = failed
+        self._returned = returned
+        self._messages: deque[Message] = deque()
+        self._items: dict[tuple[str, str], list[Item]] = {}
+        self._pending = 0
+        self._wake = asyncio.Event()
+        self.idle = True
+
+    def send(self, message: Message) -> None:
+        """Send a message of its own."""
+        self._messages.append(message)
+        self._count(1)
+
+    def tell(self, exchange: str, key: str, item: Item) -> None:
+        """Send an item, together with others for the same key."""
+        self._items.setdefault((exchange, key), []).append(item)
+        self._count(1)
+
+    def _count(self, more: int) -> None:
+        self._pending += more
+        self.idle = False
+        if self._pending > MOST_PENDING:
+            self._failed("too much waits to be sent to the broker")
+        self._wake.set()
+
+    async def run(self) -> None:
+        """Send, until cancelled or the broker fails."""
+        while True:
+            await self._wake.wait()
+            self._wake.clear()
+            while batch := self._take():
+                try:
+                    async with asyncio.timeout(PUBLISH_SECONDS):
+                        await self._publish_all(batch)
+                except FAILURES as failure:
+                    is_late = isinstance(failure, TimeoutError)
+                    self._failed("it confirms nothing" if is_late else f"a message was not taken: {failure!r}")
+                    return
+            self.idle = True
+
+    def _take(self) -> list[Message]:
+        """Tickets first: one that is written and a slot that is given back at the same time must meet in this order."""
+        batch: list[Message] = []
+        while self._messages and len(batch) < BATCH:
+            batch.append(self._messages.popleft())
+        self._pending -= len(batch)
+        if len(batch) < BATCH:
+            self._pending -= sum(len(items) for items in self._items.values())
+            batch += [Message(*where, encode_items(self._sender, items)) for where, items in self._items.items()]
+            self._items.clear()
+        return batch
+
+    async def _publish_all(self, batch: list[Message]) -> None:
+        if len(batch) == 1:
+            await self._publish(batch[0])
+            return
+        async with asyncio.TaskGroup() as group:
+            for message in batch:
+                group.create_task(self._publish(message))
+
+    async def _publish(self, message: Message) -> None:
+        expires = None if message.expires_ms is None else str(message.expires_ms)
+        answer = await self._channel.basic_publish(
+            message.body,
+            exchange=message.exchange,
+            routing_key=message.key,
+            mandatory=True,
+            properties=spec.Basic.Properties(delivery_mode=1, expiration=expires),
+        )
+        if not isinstance(answer, spec.Basic.Ack):  # a returned message: nobody has a queue for this key
+            self._returned(message.key)

@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Coroutine, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from llmgate.cli.program import called
+from llmgate.cli.program import called, fresh_process
+from llmgate.errors import ConfigError
 
 if TYPE_CHECKING:
     from llmgate.daemon.bootstrap import DemoAccess
     from llmgate.daemon.services import Services
+    from llmgate.daemon.workers import Handover
 
 CONFIG_PLACES = (Path("llmgate.toml"), Path("/etc/llmgate/llmgate.toml"))
 
@@ -33,55 +36,129 @@ def serve(
     config: Annotated[Path | None, typer.Option("--config", "-c", help="Configuration file.")] = None,
     host: Annotated[str | None, typer.Option(help="Address to listen on.")] = None,
     port: Annotated[int | None, typer.Option(help="Port to listen on; 0 takes any free one.", min=0, max=65535)] = None,
+    workers: Annotated[int, typer.Option(help="Processes that serve; more than one need RabbitMQ.", min=1, max=64)] = 1,
     demo: Annotated[bool, typer.Option("--demo", help="Try it: a real small model, a temporary state.")] = False,
     output: Annotated[
         str, typer.Option("--output", "-o", metavar="text|json", help="How --demo tells its keys.")
     ] = "text",
+    as_worker: Annotated[str | None, typer.Option(hidden=True)] = None,
 ) -> None:
     """Run the gateway."""
-    import uvloop
-
     from llmgate import config as settings_module
     from llmgate.daemon.logs import configure_logging
 
     if output not in {"text", "json"}:
         raise typer.BadParameter("must be text or json", param_hint="--output")
+    handover = _handover(as_worker)
     server = {name: value for name, value in (("host", host), ("port", port)) if value is not None}
     flags: Mapping[str, Mapping[str, Any]] = {"server": server} if server else {}
-    loaded = settings_module.load(None if demo else find_config(config), flags)
-    configure_logging(loaded.settings.log)
-    if demo:
-        uvloop.run(_serve_demo(loaded.settings, as_json=output == "json"))
+    path = None if demo else find_config(config)
+    loaded = settings_module.load(path, flags)
+    if workers > 1:
+        _check_several(workers, loaded.settings, demo=demo)
+    configure_logging(loaded.settings.log, worker=handover.number if handover else None)
+    if handover is not None:
+        _run(_serve_as_worker(loaded.settings, handover))
+    elif workers > 1:
+        # A worker is told the file by name: it must not find another one, should it be started again later.
+        named = [] if path is None else [f"--config={path}"]
+        given = [f"--{name}={value}" for name, value in server.items()]
+        command = [*fresh_process(), "serve", *named, *given, f"--workers={workers}", f"--output={output}"]
+        code = asyncio.run(_serve_with_workers(loaded.settings, workers, [*command, "--as-worker"]))
+        if code:
+            raise typer.Exit(code)
+    elif demo:
+        _run(_serve_demo(loaded.settings, as_json=output == "json"))
     else:
-        uvloop.run(_serve(loaded.settings))
+        _run(_serve(loaded.settings))
+
+
+def _handover(text: str | None) -> Handover | None:
+    from llmgate.daemon.workers import Handover
+
+    try:
+        return None if text is None else Handover.parse(text)
+    except ValueError:
+        raise typer.BadParameter("is only for llmgate itself", param_hint="--as-worker") from None
+
+
+def _check_several(count: int, settings: Any, *, demo: bool) -> None:
+    """Raise ConfigError where several processes would be several gateways that know nothing of each other."""
+    if demo:
+        raise ConfigError(
+            f"--workers {count} and --demo do not go together: the demo's waiting line lives in one process.",
+            hint="Leave one of them out.",
+        )
+    if settings.queue.backend == "memory":
+        raise ConfigError(
+            f'--workers {count} needs queue.backend = "rabbitmq": the memory queue lives in one process, and each '
+            "worker would have a waiting line and slots of its own.",
+            hint="Set queue.backend, or leave --workers out.",
+        )
+
+
+def _run(work: Coroutine[Any, Any, None]) -> None:
+    import uvloop
+
+    uvloop.run(work)
 
 
 async def _serve(settings: Any) -> None:
-    from llmgate.daemon import server
+    from llmgate.daemon import listening, server
 
-    listener = server.listen(settings.server)
-    url = server.url_of(listener)
+    listener = listening.listen(settings.server)
+    url = listening.url_of(listener)
 
     async def announce(services: Services) -> None:
         _say(f"llmgate serves at {url}")
-        token = await services.first_admin.prepare()
-        if token is not None:
-            _say(f"There is no administrator yet. Stop the gateway and run `{called()} init`, or use this token, once:")
-            _say(f"  {called()} login --setup --url {url}    (setup token: {token})")
+        _announce_setup(url, await services.first_admin.prepare())
 
     await server.serve(settings, listener, announce)
+
+
+async def _serve_with_workers(settings: Any, count: int, command: Sequence[str]) -> int:
+    """Be the parent of ``count`` processes of ``command``. Returns the exit code."""
+    from llmgate.daemon import listening, workers
+
+    listener = listening.listen(settings.server)
+    url = listening.url_of(listener)
+
+    def announce(setup_token: str | None) -> None:
+        _say(f"llmgate serves at {url} with {count} workers")
+        _announce_setup(url, setup_token)
+
+    stop_seconds = settings.server.drain_seconds + workers.SPARE_SECONDS
+    return await workers.Workers(command, count, listener, stop_seconds=stop_seconds).run(announce)
+
+
+async def _serve_as_worker(settings: Any, handover: Handover) -> None:
+    from llmgate.daemon import server, workers
+
+    async with workers.parent_of(handover) as (parent, listener):
+
+        async def announce(services: Services) -> None:
+            token = await services.first_admin.prepare(parent.setup_token)
+            parent.ready(needs_setup=token is not None)
+
+        await server.serve(settings, listener, announce, parent.orders())
+
+
+def _announce_setup(url: str, token: str | None) -> None:
+    if token is not None:
+        _say(f"There is no administrator yet. Stop the gateway and run `{called()} init`, or use this token, once:")
+        _say(f"  {called()} login --setup --url {url}    (setup token: {token})")
 
 
 async def _serve_demo(settings: Any, *, as_json: bool) -> None:
     import tempfile
 
     from llmgate.config import StateSettings
-    from llmgate.daemon import server
+    from llmgate.daemon import listening, server
     from llmgate.daemon.bootstrap import create_demo_access
     from llmgate.daemon.upstreams.demo import DemoModel
 
-    listener = server.listen(settings.server)
-    url = server.url_of(listener)
+    listener = listening.listen(settings.server)
+    url = listening.url_of(listener)
     with tempfile.TemporaryDirectory(prefix="llmgate-demo-") as state:
         if not as_json:
             _say("Starting the demo model ...")

@@ -29,13 +29,25 @@ def _as_json(event: MutableMapping[str, Any], **_: Any) -> str:
     return _encode(event)
 
 
-def configure_logging(settings: LogSettings) -> None:
-    """Send everything to stderr. Called once, by the command that runs the daemon."""
+def _signed(worker: int) -> Any:
+    def sign(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+        event["worker"] = worker
+        return event
+
+    return sign
+
+
+def configure_logging(settings: LogSettings, worker: int | None = None) -> None:
+    """Send everything to stderr, each line with the number of the ``worker``, if this process is one.
+
+    Called once, by the command that runs the daemon.
+    """
     level = _LEVELS[settings.level]
     console = settings.format == "console" or (settings.format == "auto" and sys.stderr.isatty())
     shared: list[Any] = [
         _severity,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
+        *([] if worker is None else [_signed(worker)]),
     ]
     # On a terminal, strings are quoted, because escapes in them would be obeyed; and a traceback is
     # plain, because one with the values of local variables would print passwords.
@@ -47,9 +59,11 @@ def configure_logging(settings: LogSettings) -> None:
     structlog.configure(
         processors=[*shared, *last],
         wrapper_class=structlog.make_filtering_bound_logger(level),
-        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        # Writes a line with its end at once, so that those of several workers do not mix.
+        logger_factory=structlog.WriteLoggerFactory(sys.stderr),
         cache_logger_on_first_use=True,
     )
+    sender = "" if worker is None else f"worker={worker} "
     logging.basicConfig(
-        stream=sys.stderr, level=max(level, logging.WARNING), format="%(levelname)s %(name)s %(message)s"
+        stream=sys.stderr, level=max(level, logging.WARNING), format=f"{sender}%(levelname)s %(name)s %(message)s"
     )

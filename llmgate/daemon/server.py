@@ -1,66 +1,29 @@
-"""Listens, runs the application, and stops kindly."""
+"""Runs the application on a listening socket, and stops kindly."""
 
 from __future__ import annotations
 
 import asyncio
-import errno
 import gc
 import signal
 import socket
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
 
 import uvicorn
 
-from llmgate.config import ServerSettings, Settings
+from llmgate.config import Settings
 from llmgate.daemon.app import Application
 from llmgate.daemon.http import GatewayProtocol
+from llmgate.daemon.listening import BACKLOG
 from llmgate.daemon.services import Services, open_services
-from llmgate.errors import AddressInUse, StartupError
+from llmgate.daemon.workers import Order
 
 Announce = Callable[[Services], Awaitable[None]]
 
-BACKLOG = 4096
 KEEP_ALIVE_SECONDS = 75
 """Longer than common clients and proxies keep idle connections: they close first, so that no request
 is sent into a connection that is just going away."""
-
-
-def listen(settings: ServerSettings) -> socket.socket:
-    """A listening socket. Raises AddressInUse or StartupError, saying what to do."""
-    host, port = settings.host, settings.port
-    try:
-        family, kind, protocol, _, address = socket.getaddrinfo(
-            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
-        )[0]
-        listener = socket.socket(family, kind, protocol)
-    except OSError as failure:
-        raise StartupError(
-            f"Cannot listen on {host!r}: {failure}.", hint="Set server.host to a local address."
-        ) from None
-    try:
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listener.bind(address)
-        listener.listen(BACKLOG)
-        listener.setblocking(False)
-    except OSError as failure:
-        listener.close()
-        if failure.errno == errno.EADDRINUSE:
-            raise AddressInUse(
-                f"Port {port} on {host} is taken by another program.",
-                hint="Stop it, or choose another one with --port (0 takes any free one).",
-            ) from None
-        raise StartupError(f"Cannot listen on {host} port {port}: {failure.strerror}.") from None
-    return listener
-
-
-def url_of(listener: socket.socket) -> str:
-    """The URL under which this machine reaches the socket."""
-    host, port = listener.getsockname()[:2]
-    if host in {"0.0.0.0", "::"}:  # noqa: S104 - compared, not bound
-        host = "127.0.0.1"
-    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
 
 class GatewayServer(uvicorn.Server):
@@ -84,6 +47,7 @@ class GatewayServer(uvicorn.Server):
         super().__init__(config)
         self._services = services
         self._announce = announce
+        self._signalled = False
 
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
@@ -99,10 +63,24 @@ class GatewayServer(uvicorn.Server):
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         """The first signal drains, any further one ends what still runs."""
-        if self.should_exit:
-            self.force_exit = True
-            self._services.gateway.cut()
-        self.should_exit = True
+        # Not judged by should_exit: a worker that its parent has told to drain may get its first signal after that.
+        if self._signalled:
+            self._cut()
+        self._signalled = self.should_exit = True
+
+    async def obey(self, orders: AsyncIterator[Order]) -> None:
+        """Stop when the orders of a worker's parent say so, or end."""
+        try:
+            async for order in orders:
+                if order is Order.CUT:
+                    self._cut()
+                self.should_exit = True
+        finally:
+            self.should_exit = True
+
+    def _cut(self) -> None:
+        self.force_exit = True
+        self._services.gateway.cut()
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
@@ -118,10 +96,18 @@ class GatewayServer(uvicorn.Server):
         await super().shutdown(sockets)
 
 
-async def serve(settings: Settings, listener: socket.socket, announce: Announce) -> None:
+async def serve(
+    settings: Settings, listener: socket.socket, announce: Announce, orders: AsyncIterator[Order] | None = None
+) -> None:
     """Run a daemon on ``listener`` until SIGTERM or SIGINT; a second one ends it at once.
 
-    ``announce`` is called when it is ready to serve.
+    ``announce`` is called when it is ready to serve. A worker also obeys the ``orders`` of its parent.
     """
     async with open_services(settings) as services:
-        await GatewayServer(services, announce).serve(sockets=[listener])
+        server = GatewayServer(services, announce)
+        obeying = asyncio.create_task(server.obey(orders)) if orders is not None else None
+        try:
+            await server.serve(sockets=[listener])
+        finally:
+            if obeying is not None:
+                obeying.cancel()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import zlib
 
-from llmgate.daemon.ids import to_base62
+from llmgate.daemon.ids import random_base62, to_base62
 
 _WIDTH = 6
 
@@ -12,6 +12,11 @@ _WIDTH = 6
 def seal(body: str) -> str:
     """The body with its CRC-32 in six base-62 digits behind it."""
     return body + to_base62(zlib.crc32(body.encode("ascii")), _WIDTH)
+
+
+def new_setup_token() -> str:
+    """A token that makes the first administrator."""
+    return seal(f"llms_{random_base62(32)}")
 
 
 def is_sealed(text: str) -> bool:

@@ -5,8 +5,7 @@ from __future__ import annotations
 import hmac
 
 from llmgate.daemon.auth.passwords import PasswordHasher
-from llmgate.daemon.auth.sealed import seal
-from llmgate.daemon.ids import random_base62
+from llmgate.daemon.auth.sealed import new_setup_token
 from llmgate.daemon.store import checks, users
 from llmgate.daemon.store.database import Database
 from llmgate.daemon.store.users import User
@@ -21,11 +20,14 @@ class FirstAdmin:
         self._hasher = hasher
         self._token: str | None = None
 
-    async def prepare(self) -> str | None:
-        """Make the token, to be printed on the terminal; None when there is, or ever was, an administrator."""
+    async def prepare(self, token: str | None = None) -> str | None:
+        """Make the token, to be printed on the terminal; None when there is, or ever was, an administrator.
+
+        Workers are given the ``token`` that all of them have; that it is redeemed once is for the database to see.
+        """
         async with self._database.read() as tx:
             exists = await users.any_admin(tx)
-        self._token = None if exists else seal(f"llms_{random_base62(32)}")
+        self._token = None if exists else token or new_setup_token()
         return self._token
 
     async def redeem(self, token: str, name: str, password: str) -> User:

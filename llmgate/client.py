@@ -160,6 +160,9 @@ class AdminClient:
     async def queue_stats(self) -> list[schemas.PoolStats]:
         return (await self._wire.ask("GET", "/admin/v1/queue/stats", schemas.Page[schemas.PoolStats])).data
 
+    async def queue_status(self) -> schemas.QueueStatus:
+        return await self._wire.ask("GET", "/admin/v1/queue/status", schemas.QueueStatus)
+
     async def waiting(self, limit: int = 500) -> list[schemas.Waiting]:
         page = schemas.Page[schemas.Waiting]
         return (await self._wire.ask("GET", "/admin/v1/queue/waiting", page, query={"limit": limit})).data

@@ -14,7 +14,7 @@ import typer
 
 from llmgate.cli.command import Cli, command
 from llmgate.cli.output import Format, as_json, clean
-from llmgate.cli.queue import seconds
+from llmgate.cli.queue_columns import seconds
 from llmgate.errors import InputNeeded, InvalidRequest, LLMGateError, ModelNotFound, NotFound
 
 if TYPE_CHECKING:  # httpx and pydantic are not needed to show the help

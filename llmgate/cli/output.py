@@ -25,8 +25,8 @@ if TYPE_CHECKING:  # pydantic is not needed to show the help
     from pydantic import BaseModel
 
 Row: TypeAlias = "BaseModel | dict[str, Any]"
-WIDE = 100
-"""Columns of a terminal from which on tables show everything."""
+WIDE, WIDEST = 100, 130
+"""Columns of a terminal from which on tables show what is ``wide``, and everything."""
 
 _HOSTILE = re.compile(
     "[\x00-\x1f\x7f-\x9f\u061c\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff\ud800-\udfff\ufff9-\ufffb]"
@@ -45,7 +45,7 @@ class Format(StrEnum):
 class Column:
     """One column of a table, or one line of a record: its title and what stands in it.
 
-    ``whole`` is never broken into lines; ``wide`` is left out on a narrow terminal.
+    ``whole`` is never broken into lines; ``wide`` is left out on a narrow terminal, ``widest`` on most.
     """
 
     title: str
@@ -53,6 +53,11 @@ class Column:
     right: bool = False
     whole: bool = False
     wide: bool = False
+    widest: bool = False
+
+    def fits(self, width: int) -> bool:
+        """Whether it is shown on a terminal of so many columns."""
+        return width >= (WIDEST if self.widest else WIDE if self.wide else 0)
 
 
 def clean(text: str, keep: str = "") -> str:
@@ -112,22 +117,22 @@ class Output:
     def rows(self, rows: Sequence[Row], columns: Iterable[Column], name: str = "id") -> None:
         """A list. With ``-q`` only the field ``name`` of each row."""
         if self.form is Format.JSON:
-            self.data(as_json([_plain(row) for row in rows]))
+            self.data(as_json([plain(row) for row in rows]))
         elif self.form is Format.JSONL:
             for row in rows:
-                self.data(as_json(_plain(row)))
+                self.data(as_json(plain(row)))
         elif self.quiet:
             for row in rows:
-                self.data(clean(str(_plain(row)[name])))
+                self.data(clean(str(plain(row)[name])))
         else:
             self._table(rows, list(columns))
 
     def record(self, row: Row, columns: Iterable[Column], name: str = "id") -> None:
         """One thing. With ``-q`` only its field ``name``."""
         if self.form is not Format.TABLE:
-            self.data(as_json(_plain(row)))
+            self.data(as_json(plain(row)))
         elif self.quiet:
-            self.data(clean(str(_plain(row)[name])))
+            self.data(clean(str(plain(row)[name])))
         else:
             grid = Table.grid(padding=(0, 2))
             for column in columns:
@@ -136,7 +141,7 @@ class Output:
 
     def secret(self, row: BaseModel, secret: str) -> None:
         """Something new with its secret. JSON holds all of it; otherwise the secret is the only line of data."""
-        self.data(clean(secret) if self.form is Format.TABLE else as_json(_plain(row)))
+        self.data(clean(secret) if self.form is Format.TABLE else as_json(plain(row)))
 
     def data(self, line: str) -> None:
         """One line of data, already harmless."""
@@ -152,36 +157,60 @@ class Output:
             self.message("Nothing to list.")
             return
         target = console(sys.stdout)
-        shown = [column for column in columns if target.width >= WIDE or not column.wide]
-        values = [[column.value(row) for column in shown] for row in rows]
-        table = Table(box=None, header_style="dim", pad_edge=False)
-        for position, column in enumerate(shown):
-            whole = column.whole or column.right or any(isinstance(row[position], datetime) for row in values)
-            justify: Literal["left", "right"] = "right" if column.right else "left"
-            table.add_column(column.title.upper(), justify=justify, overflow="fold", no_wrap=whole)
-        for row in values:
-            table.add_row(*(Text(_short(value)) for value in row))
-        target.print(table)
+        target.print(table(rows, columns, target.width))
 
 
-def _plain(row: Row) -> dict[str, Any]:
+def table(rows: Sequence[Row], columns: Iterable[Column], width: int, *, cut: bool = False) -> Table:
+    """Rows as a table for a terminal of so many columns. With ``cut`` each row is one line, whatever it costs."""
+    shown = [column for column in columns if column.fits(width)]
+    values = [[column.value(row) for column in shown] for row in rows]
+    drawn = Table(box=None, header_style="dim", pad_edge=False)
+    overflow: Literal["ellipsis", "fold"] = "ellipsis" if cut else "fold"
+    for position, column in enumerate(shown):
+        whole = column.whole or column.right or any(isinstance(row[position], datetime) for row in values)
+        justify: Literal["left", "right"] = "right" if column.right else "left"
+        title = Text(column.title.upper(), no_wrap=cut or None)
+        drawn.add_column(title, justify=justify, overflow=overflow, no_wrap=whole)
+    for row in values:
+        drawn.add_row(*(Text(_short(value), overflow=overflow, no_wrap=cut or None) for value in row))
+    return drawn
+
+
+def plain(row: Row) -> dict[str, Any]:
+    """A row as JSON has it."""
     return row if isinstance(row, dict) else row.model_dump(mode="json")
 
 
-def console(stream: TextIO) -> Console:
-    """A console on ``stream``. Where that is no terminal, lines are never broken: programs read them."""
-    width = None if stream.isatty() else 10_000
+def console(stream: TextIO, width: int | None = None) -> Console:
+    """A console on ``stream``. Where that is no terminal, lines are never broken: programs read them.
+
+    With ``width`` it writes what a terminal of so many columns is to show.
+    """
+    terminal = None if width is None else True
+    if width is None and not stream.isatty():
+        width = 10_000
     colors: Literal["auto"] | None = None if os.environ.get("NO_COLOR") else "auto"
     return Console(
-        file=stream, highlight=False, markup=False, emoji=False, soft_wrap=False, width=width, color_system=colors
+        file=stream,
+        highlight=False,
+        markup=False,
+        emoji=False,
+        soft_wrap=False,
+        width=width,
+        color_system=colors,
+        force_terminal=terminal,
     )
+
+
+def error_body(error: LLMGateError) -> dict[str, str | None]:
+    """An error as JSON has it."""
+    return {"code": error.code, "message": error.message, "hint": error.hint, "request_id": error.request_id}
 
 
 def report(error: LLMGateError, as_json_text: bool, stream: TextIO) -> None:
     """Print an error: a sentence and what to do about it, or JSON."""
     if as_json_text:
-        body = {"code": error.code, "message": error.message, "hint": error.hint, "request_id": error.request_id}
-        stream.write(as_json({"error": body}) + "\n")
+        stream.write(as_json({"error": error_body(error)}) + "\n")
         return
     target = console(stream)
     target.print(Text.assemble(("Error: ", "bold red"), clean(error.message, keep="\n")))

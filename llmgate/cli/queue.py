@@ -4,58 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from llmgate.cli.command import Cli, command, group
 from llmgate.cli.options import LimitOption
-from llmgate.cli.output import Column, Format
-
-if TYPE_CHECKING:  # httpx and pydantic are not needed to show the help
-    from llmgate.schemas import PoolStats
+from llmgate.cli.output import Format, clean
+from llmgate.cli.queue_columns import DAEMONS, STATS, WAITING, state_of
+from llmgate.cli.watch import watch_queue
 
 queue = group("queue", "The waiting line.")
 PoolArgument = Annotated[str, typer.Argument(metavar="POOL", help="Name of the pool.")]
 TicketArgument = Annotated[str, typer.Argument(metavar="ID", help="Id of the waiting request.")]
-
-
-def _by_level(stats: PoolStats) -> str:
-    levels = [f"{level}: {count}" for level, count in sorted(stats.waiting_by_level.items()) if count]
-    return "  ".join(levels) or "-"
-
-
-def _median_waits(stats: PoolStats) -> str:
-    return "  ".join(f"{level}: {wait:.1f} s" for level, wait in sorted(stats.wait_p50.items())) or "-"
-
-
-STATS = (
-    Column("pool", lambda stats: stats.pool),
-    Column("state", lambda stats: stats.state),
-    Column("running", lambda stats: f"{stats.running} of {stats.slots}", right=True),
-    Column("waiting", lambda stats: stats.waiting, right=True),
-    Column("by level", _by_level),
-    Column("aged", lambda stats: stats.aged_waiting, right=True),
-    Column("oldest", lambda stats: f"{stats.oldest_wait:.1f} s", right=True),
-    Column("median wait by level", _median_waits, wide=True),
-)
-WAITING = (
-    Column("id", lambda place: place.ticket_id, whole=True),
-    Column("pool", lambda place: place.pool, wide=True),
-    Column("model", lambda place: place.model),
-    Column("who", lambda place: place.owner),
-    Column("level", lambda place: "aged" if place.aged else place.level),
-    Column("ahead", lambda place: place.ahead, right=True),
-    Column("waited", lambda place: f"{place.waited:.1f} s", right=True),
-    Column("expected", lambda place: seconds(place.estimated_wait), right=True),
-)
-
-
-def seconds(value: float | None) -> str:
-    """A duration as people say it."""
-    if value is None:
-        return "unknown"
-    return f"{value:.0f} s" if value < 120 else f"{value / 60:.0f} min"
 
 
 @command(queue, "stats")
@@ -63,7 +24,7 @@ async def stats(
     cli: Cli,
     watch: Annotated[bool, typer.Option("--watch", "-w", help="Again every second, until Ctrl-C.")] = False,
 ) -> None:
-    """Show every pool: slots, who runs, who waits."""
+    """Show every pool, in all daemons together: slots, who runs, who waits."""
     async with cli.client() as client:
         while True:
             pools = await client.queue_stats()
@@ -74,6 +35,29 @@ async def stats(
             if not watch:
                 return
             await asyncio.sleep(1)
+
+
+@command(queue, "status")
+async def status(cli: Cli) -> None:
+    """Show how the queue itself does, and which daemons share it."""
+    async with cli.client() as client:
+        found = await client.queue_status()
+    if cli.out.form is not Format.TABLE:
+        cli.out.record(found, ())
+        return
+    if not cli.out.quiet:
+        cli.out.data(clean(state_of(found)))
+    if found.daemons:
+        cli.out.rows(found.daemons, DAEMONS, name="name")
+
+
+@command(queue, "watch")
+async def watch(
+    cli: Cli,
+    interval: Annotated[float, typer.Option(help="Seconds between two looks.", min=0.1, max=3600)] = 1,
+) -> None:
+    """Watch pools, daemons and who waits, until Ctrl-C; without a terminal, a line of JSON each time."""
+    await watch_queue(cli, interval)
 
 
 @command(queue, "list")

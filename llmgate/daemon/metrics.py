@@ -9,7 +9,7 @@ from prometheus_client.core import GaugeMetricFamily, Metric
 
 from llmgate.daemon.events import Event, RequestFinished, RequestRefused, TicketPromoted
 from llmgate.daemon.queue.interface import QueueManagerInterface
-from llmgate.daemon.queue.ticket import LEVELS
+from llmgate.daemon.queue.ticket import LEVELS, PoolStats, QueueStatus
 
 _SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 600)
 _CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
@@ -71,20 +71,49 @@ class Metrics:
 
 
 class _QueueGauges:
-    """The state of the pools at the moment of the scrape."""
+    """The state of the queue at the moment of the scrape."""
 
     def __init__(self, queue: QueueManagerInterface) -> None:
         self._queue = queue
 
     def collect(self) -> Iterable[Metric]:
-        waiting = GaugeMetricFamily("llmgate_waiting", "Waiting requests.", labels=("pool", "level"))
-        running = GaugeMetricFamily("llmgate_running", "Running requests.", labels=("pool", "upstream"))
-        slots = GaugeMetricFamily("llmgate_slots", "Slots.", labels=("pool", "upstream"))
-        for pool in self._queue.stats():
-            for level, depth in pool.waiting_by_level.items():
-                waiting.add_metric((pool.pool, str(level)), depth)
-            waiting.add_metric((pool.pool, "aged"), pool.aged_waiting)
-            for upstream, (busy, size) in pool.upstreams.items():
-                running.add_metric((pool.pool, upstream), busy)
-                slots.add_metric((pool.pool, upstream), size)
-        return (waiting, running, slots)
+        pools = self._queue.stats()
+        return (*_cluster(self._queue.status(), pools), *_pools(pools))
+
+
+def _cluster(queue: QueueStatus, pools: Iterable[PoolStats]) -> Iterable[Metric]:
+    connected = GaugeMetricFamily(
+        "llmgate_queue_connected", "1 while this daemon takes part in the common line, 0 while it decides for itself."
+    )
+    connected.add_metric((), queue.state == "connected")
+    # A queue in memory names no daemons: this one is alone, and decides everything.
+    daemons = GaugeMetricFamily("llmgate_queue_daemons", "Daemons of the cluster that this one knows, itself too.")
+    daemons.add_metric((), max(1, len(queue.daemons)))
+    dispatching = GaugeMetricFamily(
+        "llmgate_queue_dispatching",
+        "1 where this daemon decides who goes next; 1 in the sum of all daemons.",
+        labels=("pool",),
+    )
+    for pool in pools:
+        dispatching.add_metric((pool.pool,), not queue.daemons or pool.pool in queue.daemons[0].dispatches)
+    return (connected, daemons, dispatching)
+
+
+def _pools(pools: Iterable[PoolStats]) -> Iterable[Metric]:
+    waiting = GaugeMetricFamily(
+        "llmgate_waiting", "Waiting requests, of the whole cluster: not to be summed.", labels=("pool", "level")
+    )
+    running = GaugeMetricFamily(
+        "llmgate_running", "Running requests, of the whole cluster: not to be summed.", labels=("pool", "upstream")
+    )
+    slots = GaugeMetricFamily(
+        "llmgate_slots", "Slots, of the whole cluster: not to be summed.", labels=("pool", "upstream")
+    )
+    for pool in pools:
+        for level, depth in pool.waiting_by_level.items():
+            waiting.add_metric((pool.pool, str(level)), depth)
+        waiting.add_metric((pool.pool, "aged"), pool.aged_waiting)
+        for upstream, (busy, size) in pool.upstreams.items():
+            running.add_metric((pool.pool, upstream), busy)
+            slots.add_metric((pool.pool, upstream), size)
+    return (waiting, running, slots)

@@ -17,8 +17,14 @@ router = APIRouter(prefix="/queue", tags=["queue"])
 
 @router.get("/stats")
 async def stats(daemon: Daemon) -> schemas.Page[schemas.PoolStats]:
-    """Every pool at this moment."""
+    """Every pool at this moment, in all daemons together."""
     return schemas.Page(data=[schemas.PoolStats.model_validate(pool) for pool in daemon.queue.stats()])
+
+
+@router.get("/status")
+async def status(daemon: Daemon) -> schemas.QueueStatus:
+    """How the queue itself does, and which daemons take part in it; the one that was asked is the first."""
+    return schemas.QueueStatus.model_validate(daemon.queue.status())
 
 
 @router.get("/waiting")

@@ -17,12 +17,15 @@ router = APIRouter(tags=["system"])
 async def system(daemon: Daemon) -> schemas.System:
     """Version, uptime in seconds, and whether the daemon is ready; ``not_ready`` holds the reasons."""
     reasons = await daemon.not_ready()
+    queue = daemon.queue.status()
     return schemas.System(
         version=__version__,
         started_at=daemon.started_at,
         uptime=(utc_now() - daemon.started_at).total_seconds(),
         ready=not reasons,
         not_ready=reasons,
+        queue_backend=queue.backend,
+        queue_state=queue.state,
     )
 
 

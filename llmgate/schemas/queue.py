@@ -1,0 +1,95 @@
+"""The waiting lines: who waits, who runs, the pools, and the daemons that share them."""
+
+from __future__ import annotations
+
+from llmgate.schemas.base import Answer, Level, Request
+
+
+class Waiting(Answer):
+    """A waiting request. ``ahead`` are the waiting requests that would be served before it."""
+
+    ticket_id: str
+    pool: str
+    model: str
+    owner: str
+    submitted_level: int
+    level: int
+    aged: bool
+    ahead: int
+    waited: float
+    estimated_wait: float | None
+
+
+class Running(Answer):
+    """A request that holds a slot."""
+
+    ticket_id: str
+    pool: str
+    model: str
+    owner: str
+    level: int
+    upstream: str
+    running_for: float
+
+
+class PoolStats(Answer):
+    """A pool at one moment, in all daemons together. Waits, by submitted level, and service times are recent ones.
+
+    ``dispatcher`` is the daemon that decides who goes next, empty when nobody does; ``epoch`` counts how often that
+    has changed. ``upstreams`` holds running and slots of each.
+    """
+
+    pool: str
+    state: str
+    slots: int
+    running: int
+    waiting: int
+    waiting_by_level: dict[int, int]
+    aged_waiting: int
+    oldest_wait: float
+    granted: int
+    granted_aged: int
+    promotions: int
+    wait_p50: dict[int, float]
+    wait_p95: dict[int, float]
+    wait_max: dict[int, float]
+    arrivals_per_second: float
+    grants_per_second: float
+    service_p50: float | None
+    service_p95: float | None
+    upstreams: dict[str, tuple[int, int]]
+    dispatcher: str
+    epoch: int
+
+
+class QueueDaemon(Answer):
+    """A daemon of the cluster, as the daemon that was asked knows it.
+
+    ``dispatches`` are the pools in which it decides who goes next, ``heard`` is how long ago it was heard last.
+    """
+
+    name: str
+    boot: str
+    state: str
+    reason: str
+    dispatches: list[str]
+    waiting: int
+    running: int
+    heard: float
+
+
+class QueueStatus(Answer):
+    """How the queue itself does in the daemon that was asked, which is the first of ``daemons``.
+
+    ``serves`` says whether requests that wait there can get a turn. A queue in memory names no daemons.
+    """
+
+    backend: str
+    state: str
+    reason: str
+    serves: bool
+    daemons: list[QueueDaemon]
+
+
+class LevelChange(Request):
+    level: Level

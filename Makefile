@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps
 
 .DEFAULT_GOAL := help
-.PHONY: help demo serve setup check test services bench-quick lock wheel example clean
+.PHONY: help demo serve setup check test services bench-quick bench-cluster lock wheel example clean
 
 help: ## This list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -38,6 +38,9 @@ services: ## Install the servers that tests start privately (Debian packages)
 bench-quick: setup ## Measure the cost of the gateway beside nginx (about two minutes)
 	@sh bench/install.sh
 	$(BIN)/python -m bench.quick
+
+bench-cluster: setup services ## Measure what a shared line costs (about three minutes)
+	$(BIN)/python -m bench.cluster
 
 lock: setup ## Write the lock files anew from pyproject.toml
 	$(BIN)/uv pip compile -q $(LOCK) -o requirements.lock pyproject.toml

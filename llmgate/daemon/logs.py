@@ -67,3 +67,5 @@ def configure_logging(settings: LogSettings, worker: int | None = None) -> None:
     logging.basicConfig(
         stream=sys.stderr, level=max(level, logging.WARNING), format=f"{sender}%(levelname)s %(name)s %(message)s"
     )
+    for library in ("aiormq", "aio_pika"):  # every failure of theirs is told by the queue, in a line of its own
+        logging.getLogger(library).setLevel(logging.CRITICAL)

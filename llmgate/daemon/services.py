@@ -206,6 +206,7 @@ def create_queue(
         boot=secrets.token_hex(6),
         name=f"{socket.gethostname()}/{os.getpid()}",
         shape=shape_of(settings, secret),
+        pools=[upstream.pool_name for upstream in settings.upstreams],
         emit=bus.publish,
         on_revoked=relearning.note,
     )

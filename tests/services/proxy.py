@@ -72,7 +72,7 @@ class FaultProxy:
         try:
             await self._forwarding.wait()
             await self._forward(reader, writers)
-        except* OSError:
+        except* (OSError, asyncio.CancelledError):  # cancelled by a reset, of which nobody has to hear
             for each in writers:
                 _reset(each)
         finally:

@@ -99,6 +99,7 @@ async def test_a_killed_broker_starts_again_with_what_it_had(broker: StartBroker
     assert server.eval(settings) == [77, 20000]
     server.add_vhost("kept")
     await put(server.url("kept"), "line", b"one")
+    server.sync()
     server.kill()
     with pytest.raises(ConnectionRefusedError):
         greet(server.port)

@@ -6,10 +6,12 @@ that it has expired and sends it through the dead-letter exchange to the next li
 
 from __future__ import annotations
 
-from collections import OrderedDict, deque
+from collections import OrderedDict
 from collections.abc import Iterator
+from dataclasses import dataclass
 
 from llmgate.config import QueueSettings
+from llmgate.daemon.queue.flows import DEAD, LazyHeap
 from llmgate.daemon.queue.policy import AGED_LANE
 from llmgate.daemon.queue.rabbitmq.wire import TicketMessage
 
@@ -23,44 +25,71 @@ hand: its time there begins now."""
 MOST_RETURNED = 50_000
 
 
+@dataclass(slots=True, eq=False)
+class Held:
+    """A ticket in the dispatcher's hands: where it stands, and since when it is held."""
+
+    message: TicketMessage
+    tag: int
+    line: int
+    level: int
+    aged: bool
+    since: float
+    held_since: float
+    stamp: int = DEAD
+
+    @property
+    def id(self) -> str:
+        return self.message.ticket.id
+
+
 class AgingManager:
     """The times of one pool's tickets, in seconds on the cluster's clock. Pure: it is told what time it is."""
 
     def __init__(self, settings: QueueSettings) -> None:
         self._aging_seconds = settings.aging_seconds
         self._hold_seconds = settings.hold_seconds
-        self._returned: OrderedDict[str, int] = OrderedDict()
-        self._holds: deque[tuple[float, str]] = deque()
+        self._returned: OrderedDict[str, tuple[int, float]] = OrderedDict()
+        self._holds: LazyHeap[float, Held] = LazyHeap()
+        self._stamp = DEAD
 
     def arrival(self, message: TicketMessage, line: int, now: float) -> float:
         """Since when a ticket counts as standing in the line from which it was handed out."""
-        bounced = self._returned.pop(message.ticket.id, None) == line
+        came_from, since = self._returned.pop(message.ticket.id, (None, 0.0))
+        if came_from == line:  # its time there goes on; if that seemed to be up, the broker thinks otherwise
+            return max(since, now + BOUNCE - self._aging_seconds)
         nominal = message.since + self._aging_seconds * hops(message, line)
-        if bounced and nominal + self._aging_seconds <= now + BOUNCE:
-            return now + BOUNCE - self._aging_seconds
         is_fresh = now - nominal < FRESH * self._aging_seconds
-        return (max(now, nominal) if is_fresh else nominal) + SLACK
+        return (now if is_fresh else nominal) + SLACK
 
-    def returned(self, ticket_id: str, line: int) -> None:
+    def returned(self, held: Held) -> None:
         """A ticket has been given back."""
-        self._returned[ticket_id] = line
+        self.let_go(held)
+        self._returned[held.id] = (held.line, held.since)
         if len(self._returned) > MOST_RETURNED:
             self._returned.popitem(last=False)
 
-    def hold(self, ticket_id: str, since: float) -> None:
-        """A ticket is being held since then."""
-        self._holds.append((since + self._hold_seconds, ticket_id))
+    def hold(self, held: Held) -> None:
+        """A ticket is being held, and may be given back."""
+        self._stamp += 1
+        held.stamp = self._stamp
+        self._holds.push(held.held_since + self._hold_seconds, held)
+
+    def let_go(self, held: Held) -> None:
+        """A ticket is not held any more."""
+        held.stamp = DEAD
 
     def next_hold(self) -> float | None:
         """When ``held_too_long`` will name somebody."""
-        return self._holds[0][0] if self._holds else None
+        top = self._holds.top()
+        return top[0] if top else None
 
-    def held_too_long(self, now: float) -> Iterator[tuple[str, float]]:
-        """Whom the broker would soon ask back, with the time since when it has been held. The broker closes a channel
-        that keeps a message longer than its ``consumer_timeout``."""
-        while self._holds and self._holds[0][0] <= now:
-            until, ticket_id = self._holds.popleft()
-            yield ticket_id, until - self._hold_seconds
+    def held_too_long(self, now: float) -> Iterator[Held]:
+        """Whom the broker would soon ask back: it closes a channel that keeps a message longer than its
+        ``consumer_timeout``."""
+        while (top := self._holds.top()) and top[0] <= now:
+            self.let_go(top[1])
+            yield top[1]
 
 
 def hops(message: TicketMessage, line: int) -> int:

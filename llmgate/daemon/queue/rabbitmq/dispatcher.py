@@ -102,7 +102,7 @@ class Dispatcher:
         self._replies: deque[tuple[int, bool]] = deque()
         self._to_reply = asyncio.Event()
         self._swept_at = 0.0
-        self._at_work = 0.0
+        self._at_work = self._pinged_at = float("-inf")
         self._log = structlog.get_logger("llmgate.dispatcher").bind(pool=pool)
 
     # -- becoming it -------------------------------------------------------------------------
@@ -199,8 +199,9 @@ class Dispatcher:
 
     def _ping(self, ledger: Ledger) -> None:
         now = self._clock()
-        if self._publisher.idle:
-            self._at_work = now  # the broker has confirmed everything so far: the lock is still ours
+        if self._publisher.idle:  # the broker has confirmed the ping before this one: then the lock was still ours
+            self._at_work = self._pinged_at
+        self._pinged_at = now
         for member in list(ledger.members.values()):
             if not member.is_gone:
                 member.pinged += 1
@@ -223,6 +224,9 @@ class Dispatcher:
         for member in members:
             if ledger.slots_of(member) and may_free(member, now, only_suspects=only_suspects):
                 ledger.free(member, now)
+            if member.is_gone and not ledger.slots_of(member) and not member.announced:
+                member.announced = True  # nobody needs to wait for it in a census any more
+                self._publisher.tell(CONTROL, "", ["dead", member.boot])
         ledger.take_back(now)
         ledger.forget_gone(now)
 

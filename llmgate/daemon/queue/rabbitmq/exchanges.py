@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 
 from aiormq.exceptions import ChannelNotFoundEntity
 
-from llmgate.daemon.queue.rabbitmq.connection import CALL_SECONDS, RabbitMQConnection
+from llmgate.daemon.queue.rabbitmq.connection import CALL_SECONDS, FAILURES, RabbitMQConnection
+from llmgate.errors import BrokerUnavailable
 
 TICKETS = "llmgate.tickets"
 """Direct: a ticket to its pool's line; what the broker ages goes through it again."""
@@ -22,22 +24,27 @@ class ExchangeManager:
     """Declares them. They are durable, and hold nothing."""
 
     async def declare(self, connection: RabbitMQConnection) -> list[str]:
-        """Make those that are not there, and name them."""
-        made = []
+        """Make those that are not there, and name them. When the broker refuses, what was made here is gone again."""
+        made: list[str] = []
         channel = await connection.channel()
-        for name, kind in KINDS.items():
-            if not await self._exists(connection, name):
-                made.append(name)
-            await channel.exchange_declare(name, exchange_type=kind, durable=True, timeout=CALL_SECONDS)
+        try:
+            for name, kind in KINDS.items():
+                is_new = not await self._exists(connection, name)
+                await channel.exchange_declare(name, exchange_type=kind, durable=True, timeout=CALL_SECONDS)
+                made += [name] if is_new else []
+        except FAILURES:
+            await self.delete(connection, made)
+            raise
         await channel.close()
         return made
 
     async def delete(self, connection: RabbitMQConnection, names: Sequence[str]) -> None:
-        """Take those back that were just made."""
-        channel = await connection.channel()
+        """Take those back that were just made, unless somebody uses them already."""
         for name in names:
-            await channel.exchange_delete(name, timeout=CALL_SECONDS)
-        await channel.close()
+            with suppress(BrokerUnavailable, *FAILURES):
+                channel = await connection.channel()
+                await channel.exchange_delete(name, if_unused=True, timeout=CALL_SECONDS)
+                await channel.close()
 
     async def _exists(self, connection: RabbitMQConnection, name: str) -> bool:
         channel = await connection.channel()

@@ -16,7 +16,7 @@ from typing import Protocol
 from llmgate.config import QueueSettings
 from llmgate.daemon.queue.policy import AGED_LANE, LAST_AGING_LEVEL, Turn, WaitingLine
 from llmgate.daemon.queue.pool import Mode, Pool
-from llmgate.daemon.queue.rabbitmq.aging import AgingManager
+from llmgate.daemon.queue.rabbitmq.aging import AgingManager, Held
 from llmgate.daemon.queue.rabbitmq.members import Member, Presence
 from llmgate.daemon.queue.rabbitmq.wire import Item, TicketMessage
 from llmgate.daemon.queue.slots import SlotBook
@@ -39,23 +39,6 @@ class Effects(Protocol):
 
     def tell(self, boot: str, item: Item) -> None:
         """An item for one daemon."""
-
-
-@dataclass(slots=True, eq=False)
-class Held:
-    """A ticket in the dispatcher's hands: where it stands, and since when it is held."""
-
-    message: TicketMessage
-    tag: int
-    line: int
-    level: int
-    aged: bool
-    since: float
-    held_since: float
-
-    @property
-    def id(self) -> str:
-        return self.message.ticket.id
 
 
 @dataclass(slots=True, eq=False)
@@ -92,6 +75,7 @@ class Ledger:
         self._held: dict[str, Held] = {}
         self._parked: dict[str, dict[str, Held]] = {}
         self._tombs: OrderedDict[str, int] = OrderedDict()
+        self._heard_at = float("-inf")
         self._numbers = itertools.count(1)
 
     # -- tickets -----------------------------------------------------------------------------
@@ -110,7 +94,7 @@ class Ledger:
         """The broker has handed a ticket out, from this line."""
         ticket_id, seq = message.ticket.id, message.seq
         known = self._held.get(ticket_id)
-        if self._tombs.get(ticket_id, -1) >= seq or (known is not None and known.message.seq >= seq):
+        if self._tombs.get(ticket_id, -1) >= seq or (known is not None and known.message.version >= message.version):
             self.counts["duplicates"] += known is not None
             self._effects.acknowledge(tag)
             return
@@ -145,10 +129,8 @@ class Ledger:
         """Give back whose time is up, so that the broker moves it on, and whom we have held for very long."""
         for entry in self.pool.line.take_due(now):
             self._return(self._held[entry.ticket.id])
-        for ticket_id, since in self._aging.held_too_long(now):
-            held = self._held.get(ticket_id)
-            if held is not None and held.held_since == since and ticket_id in self.pool.line:
-                self.pool.line.remove(ticket_id)
+        for held in self._aging.held_too_long(now):
+            if self.pool.line.remove(held.id):
                 self._return(held)
 
     def next_due(self) -> float | None:
@@ -162,16 +144,17 @@ class Ledger:
 
     def _enter(self, held: Held) -> None:
         self.pool.line.add_at(held.message.ticket, held.level, aged=held.aged, since=held.since)
-        self._aging.hold(held.id, held.held_since)
+        self._aging.hold(held)
 
     def _return(self, held: Held) -> None:
         del self._held[held.id]
-        self._aging.returned(held.id, held.line)
+        self._aging.returned(held)
         self._effects.give_back(held.tag)
 
     def _drop(self, held: Held) -> None:
         self.pool.line.remove(held.id)
         self._parked.get(held.message.daemon, {}).pop(held.id, None)
+        self._aging.let_go(held)
         del self._held[held.id]
         self._effects.acknowledge(held.tag)
 
@@ -237,9 +220,9 @@ class Ledger:
         self.slots.give_back(offer.upstream, now + rest if rest else None)
 
     def take_back(self, now: float) -> None:
-        """Offers that nobody has answered in time."""
+        """Offers that nobody has answered in time. While nobody at all is heard it is not the owner that is slow."""
         for offer in list(self.offers.values()):
-            if not offer.accepted and now - offer.offered_at >= ANSWER_SECONDS:
+            if not offer.accepted and min(now, self._heard_at) - offer.offered_at >= ANSWER_SECONDS:
                 self.counts["taken_back"] += 1
                 self._withdraw(offer)
                 self._wait_again(offer)
@@ -291,6 +274,7 @@ class Ledger:
         """A daemon has answered a ping, and told what runs there: grants and their upstreams."""
         member = self.meet(boot, now)
         member.heard_at, member.has_answered, member.counted, member.returned = now, True, True, 0
+        self._heard_at = now
         self._lay_ghosts(member)
         told = dict(running)
         for offer_id in [one for one in member.grants if one not in told]:
@@ -339,7 +323,8 @@ class Ledger:
         """A daemon that was taken for gone, or was not known, has been heard of."""
         member = self.meet(boot, now)
         if member.is_gone:
-            member.presence, member.returned, member.counted, member.audited = Presence.SILENT, 0, False, False
+            member.presence, member.returned, member.counted = Presence.SILENT, 0, False
+            member.audited = member.announced = False
 
     def unaudited(self) -> list[Member]:
         """Daemons that have told what runs there, and were not yet asked what waits."""

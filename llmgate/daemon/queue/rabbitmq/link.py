@@ -16,8 +16,8 @@ from aiormq.abc import AbstractChannel, DeliveredMessage
 
 from llmgate.config import QueueSettings
 from llmgate.daemon.queue.rabbitmq.connection import CALL_SECONDS, FAILURES, BrokerAddress, RabbitMQConnection, explain
-from llmgate.daemon.queue.rabbitmq.exchanges import ExchangeManager
-from llmgate.daemon.queue.rabbitmq.publisher import Publisher
+from llmgate.daemon.queue.rabbitmq.exchanges import DAEMONS, ExchangeManager
+from llmgate.daemon.queue.rabbitmq.publisher import PUBLISH_SECONDS, Publisher
 from llmgate.daemon.queue.rabbitmq.queues import QueueManager
 from llmgate.errors import ConfigError
 
@@ -58,12 +58,18 @@ class Link:
             self._listening = await inbox.channel()
             self._inbox = await self.queues.declare_inbox(self._listening, self._boot, self._incarnation)
             await self._declare(pools)
-            self.publisher = self.start_publisher(await self._publishing.channel(), self._returned)
-            await self.queues.bind_inbox(self._listening, self._inbox, self._boot)
-            await self._consume()
+            channel = await self._publishing.channel()
+            await self._probe(channel)
+            self.publisher = self.start_publisher(channel, self._returned)
         except (ConfigError, *FAILURES) as failure:
             await self.close()
             raise explain(failure, self._address.shown) from None
+
+    async def _probe(self, channel: AbstractChannel) -> None:
+        """A broker that is blocked by an alarm lets one in, declare and publish once; then it stops reading."""
+        async with asyncio.timeout(PUBLISH_SECONDS):
+            for _ in range(2):
+                await channel.basic_publish(b"", exchange=DAEMONS, routing_key="nobody")
 
     async def _declare(self, pools: Sequence[str]) -> None:
         exchanges = ExchangeManager()
@@ -80,9 +86,14 @@ class Link:
         """Make the lines of another pool."""
         await self.queues.declare_pool(self._publishing, pool)
 
-    async def listen_to_all(self) -> None:
-        """From now on also hear what all daemons are told."""
-        await self.queues.bind_inbox(self._listening, self._inbox, None)
+    async def listen(self, *, to_all: bool = False) -> None:
+        """From now on hear what this daemon is told or, ``to_all``, what all are. Raises what ``open`` does."""
+        try:
+            await self.queues.bind_inbox(self._listening, self._inbox, None if to_all else self._boot)
+            if not to_all:
+                await self._consume()
+        except FAILURES as failure:
+            raise explain(failure, self._address.shown) from None
 
     async def _consume(self) -> None:
         """Consume the inbox. Its messages need no acknowledgement: this connection never has to write."""

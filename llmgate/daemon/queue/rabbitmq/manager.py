@@ -10,8 +10,8 @@ from __future__ import annotations
 import asyncio
 import random
 import time
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, replace
+from collections import Counter
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import structlog
@@ -21,17 +21,15 @@ from llmgate.daemon.events import Event
 from llmgate.daemon.queue.interface import Place, QueueManagerInterface
 from llmgate.daemon.queue.pool import Mode
 from llmgate.daemon.queue.rabbitmq.connection import BrokerAddress
-from llmgate.daemon.queue.rabbitmq.control import BEAT_SECONDS, ControlPlane, Peer, Shape
-from llmgate.daemon.queue.rabbitmq.dispatcher import Dispatcher, Neighbour
-from llmgate.daemon.queue.rabbitmq.ledger import Ledger
+from llmgate.daemon.queue.rabbitmq.control import BEAT_SECONDS, ControlPlane, Shape
+from llmgate.daemon.queue.rabbitmq.dispatcher import Dispatcher
 from llmgate.daemon.queue.rabbitmq.link import Link
 from llmgate.daemon.queue.rabbitmq.members import degraded_shares
 from llmgate.daemon.queue.rabbitmq.owner import TicketOwner
+from llmgate.daemon.queue.rabbitmq.view import ClusterView, Condition
 from llmgate.daemon.queue.rabbitmq.wire import decode_items
-from llmgate.daemon.queue.report import merge
 from llmgate.daemon.queue.room import WaitingRoom
 from llmgate.daemon.queue.ticket import (
-    DaemonStatus,
     Grant,
     PoolStats,
     Position,
@@ -48,11 +46,7 @@ STABLE_SECONDS = 5.0
 """A link that lived for so long was a good one: the next attempt follows at once."""
 UNTOLD_SECONDS = 4.0
 """While nobody can tell us whose rights were changed, we look again so often."""
-NEIGHBOUR_SECONDS = 10.0
-"""A daemon heard so lately should be there when a new dispatcher takes its census."""
 FLUSH_SECONDS = 0.5
-FLOWS_TOLD = 256
-"""Flows per level whose counters a heartbeat carries."""
 
 
 def cluster_clock() -> Callable[[], float]:
@@ -63,7 +57,7 @@ def cluster_clock() -> Callable[[], float]:
 
 class RabbitMQManager(QueueManagerInterface):
     """See the module. ``boot`` names this run of the daemon; ``shape`` is what must be the same in all daemons;
-    ``on_revoked`` hears that somebody's rights were changed elsewhere."""
+    ``pools`` are those that are known from the start; ``on_revoked`` hears that rights were changed elsewhere."""
 
     def __init__(
         self,
@@ -72,6 +66,7 @@ class RabbitMQManager(QueueManagerInterface):
         boot: str,
         name: str,
         shape: Shape,
+        pools: Sequence[str] = (),
         emit: Callable[[Event], None],
         on_revoked: Callable[[], None] = lambda: None,
         chance: Callable[[], float] = random.random,
@@ -88,17 +83,20 @@ class RabbitMQManager(QueueManagerInterface):
             clock=self._clock,
             chance=chance,
             left=lambda place: self.owner.left(place),  # noqa: PLW0108 - made after the room
-            about_to_go=self._free,
+            about_to_go=lambda pool: self.view.free(pool),  # noqa: PLW0108 - and this
         )
         self.owner = TicketOwner(boot, settings, self.room, self._clock)
         self.control = ControlPlane(boot, name, shape, clock=self._clock, answer=self._answer, on_mode=self._apply_mode)
         self.dispatchers: dict[str, Dispatcher] = {}
+        self._pools = set(pools)
         self._upstreams: dict[str, UpstreamSlots] = {}
         self._link: Link | None = None
         self._links = 0
         self._was_connected = False
-        self._reason = "not connected yet"
-        self._shares: Mapping[str, int] = {}
+        self._condition = Condition()
+        self.view = ClusterView(
+            boot, name, self._condition, self.dispatchers, self.room, self.owner, self.control, self._clock
+        )
         self._opened_at = self._opened_again = float("-inf")
         self._log = structlog.get_logger("llmgate.queue")
 
@@ -116,7 +114,7 @@ class RabbitMQManager(QueueManagerInterface):
         try:
             await self._open()
         except BrokerUnavailable as failure:
-            self._reason = failure.message
+            self._condition.reason = failure.message
             self._log.warning("broker_unavailable", reason=failure.message)
 
     async def run(self) -> None:
@@ -153,18 +151,19 @@ class RabbitMQManager(QueueManagerInterface):
             try:
                 await self._open()
             except (BrokerUnavailable, ConfigError) as failure:
-                self._reason = failure.text()
+                self._condition.reason = failure.text()
 
     async def _open(self) -> None:
         """Connect, meet the others, and leave it to the dispatcher again who goes next."""
         self._links += 1
-        pools = sorted({upstream.pool for upstream in self._upstreams.values()})
+        pools = sorted(self._pools)
         link = Link(self._settings, self._address, self._boot, self._name, self._links, self._told)
         await link.open(pools)
-        self.room.share({})
+        self.room.share({})  # from here on it is the dispatcher who hands out the slots
         try:
+            await link.listen()
             await self.control.join(link)
-            await link.listen_to_all()
+            await link.listen(to_all=True)
         except BaseException:
             self.control.part()
             await link.close()
@@ -173,20 +172,23 @@ class RabbitMQManager(QueueManagerInterface):
         self._was_connected = True
         self._opened_at = self._clock()
         self._opened_again = self._opened_at if again else float("-inf")
-        self._link, self._reason = link, ""
+        self._link = link
+        self._condition.connected, self._condition.reason = True, ""
         self.owner.join(link)
-        self.control.beat(self._facts())
+        self.control.beat(self.view.facts())
         if again:
             self._on_revoked()
         for pool in pools:
             self._start_dispatcher(link, pool)
+        for pool in self._pools.difference(pools):  # came while we were connecting
+            link.start(self._open_pool(link, pool))
         self._log.info("queue_connected", broker=self._address.shown, again=again)
 
     def _degrade(self, reason: str) -> None:
         """The broker is gone: go on with the slots that this daemon has."""
         now = self._clock()
         shares: dict[str, int] = {}
-        own = self.room.used()
+        own = Counter(self.room.used()) + self.owner.undelivered()
         for pool in self.room.pools():
             dispatcher = self.dispatchers.get(pool)
             others = dispatcher.used_by_others(now) if dispatcher else None
@@ -195,7 +197,7 @@ class RabbitMQManager(QueueManagerInterface):
         self.owner.part()
         self.control.part()
         self.dispatchers.clear()
-        self._shares, self._reason = shares, reason
+        self._condition.connected, self._condition.reason, self._condition.shares = False, reason, shares
         self._log.warning("queue_degraded", reason=reason, slots=shares, waiting=len(self.room.places()))
         self.room.share(shares)
 
@@ -208,9 +210,9 @@ class RabbitMQManager(QueueManagerInterface):
             link,
             head,
             clock=self._clock,
-            neighbours=self._neighbours,
+            neighbours=self.view.neighbours,
             upstreams=lambda: [one for one in self._upstreams.values() if one.pool == pool],
-            prepare=self._prepare,
+            prepare=self.view.prepare,
             since_outage=self._opened_again,
         )
         link.start(dispatcher.run())
@@ -236,40 +238,7 @@ class RabbitMQManager(QueueManagerInterface):
                     self.control.check_peers()
                 except ConfigError as problem:
                     self._link.lose(problem.text())
-                self.control.beat(self._facts())
-
-    def _facts(self) -> dict[str, Any]:
-        """What a heartbeat tells."""
-        counters = {
-            pool: dispatcher.ledger.pool.line.counters(FLOWS_TOLD)
-            for pool, dispatcher in self.dispatchers.items()
-            if dispatcher.dispatches and dispatcher.ledger is not None
-        }
-        return {
-            "state": self._state,
-            "reason": self._reason,
-            "dispatches": list(counters),
-            "reports": [report.to_wire() for report in self.room.reports()],
-            "running": [asdict(running) for running in self.room.running()],
-            "used": self.room.used(),
-            "counters": counters,
-        }
-
-    def _prepare(self, ledger: Ledger) -> None:
-        """What a new dispatcher takes over from the one before."""
-        pool = ledger.pool.name
-        ledger.pool.mode = self.room.mode(pool)
-        last = max(
-            (peer for peer in self.control.peers.values() if pool in peer.counters),
-            key=lambda peer: peer.heard_at,
-            default=None,
-        )
-        if last is not None:
-            ledger.pool.line.adopt({int(level): flows for level, flows in last.counters[pool].items()})
-
-    def _neighbours(self) -> list[Neighbour]:
-        recent = self.control.recent(self._clock(), NEIGHBOUR_SECONDS)
-        return [Neighbour(peer.boot, peer.heard_at, peer.used) for peer in recent]
+                self.control.beat(self.view.facts())
 
     # -- what it is told ---------------------------------------------------------------------
 
@@ -304,6 +273,8 @@ class RabbitMQManager(QueueManagerInterface):
                 self.control.asked(sender, item[1], item[2], item[3])
             case "reply":
                 self.control.replied(item[1], item[2])
+            case "dead":
+                self.control.heard_bye(item[1])
             case _:
                 self._hear_all(sender, item)
 
@@ -317,7 +288,7 @@ class RabbitMQManager(QueueManagerInterface):
                 for dispatcher in self.dispatchers.values():
                     dispatcher.alive(sender)
             case "hello":
-                self.control.beat(self._facts(), to=sender)
+                self.control.beat(self.view.facts(), to=sender)
             case "bye":
                 self.control.heard_bye(sender)
             case "mode":
@@ -332,8 +303,10 @@ class RabbitMQManager(QueueManagerInterface):
         self.room.update_upstream(upstream)
         for dispatcher in self.dispatchers.values():
             dispatcher.update_upstream(upstream)
-        if self._link is not None and upstream.pool not in self.dispatchers:
-            self._link.start(self._open_pool(self._link, upstream.pool))
+        if upstream.pool not in self._pools:
+            self._pools.add(upstream.pool)
+            if self._link is not None:
+                self._link.start(self._open_pool(self._link, upstream.pool))
 
     def remove_upstream(self, name: str) -> None:
         self._upstreams.pop(name, None)
@@ -385,127 +358,28 @@ class RabbitMQManager(QueueManagerInterface):
     def tell_revoked(self) -> None:
         self.control.announce("revoked")
 
-    # -- what one can see --------------------------------------------------------------------
-
     async def position(self, ticket_id: str) -> Position | None:
-        found = await self._own_position(ticket_id)
-        if found is not None:
-            return found
-        answers = await self.control.ask(None, "position", ticket_id)
-        return Position(**answers[0]) if answers else None
-
-    async def _own_position(self, ticket_id: str) -> Position | None:
-        """Of a ticket that waits here: where the dispatcher has it, unless it has an older form of it."""
-        own = self.room.position(ticket_id)
-        if own is None:
-            return None
-        told = await self._ask_dispatcher(own.pool, "place", ticket_id)
-        if told is None or (told["level"], told["aged"]) != (own.level, own.aged):
-            return own
-        return replace(own, ahead=told["ahead"], estimated_wait=told["estimated_wait"])
+        return await self.view.position(ticket_id)
 
     async def waiting(self, owner: str | None = None, limit: int = 500) -> Sequence[Position]:
-        found: dict[str, Position] = {}
-        for pool in self.room.pools():
-            for told in await self._ask_dispatcher(pool, "waiting", owner, limit) or ():
-                found[told["ticket_id"]] = Position(**told)
-        for own in self.room.waiting(owner, limit):
-            found.setdefault(own.ticket_id, own)
-        return list(found.values())[:limit]
+        return await self.view.waiting(owner, limit)
 
     async def running(self) -> Sequence[Running]:
-        told = [Running(**one) for peer in self.control.recent(self._clock()) for one in peer.running]
-        return [*self.room.running(), *told]
+        return await self.view.running()
 
     def stats(self) -> Sequence[PoolStats]:
-        peers = self.control.recent(self._clock())
-        stats = []
-        for own in self.room.reports():
-            others = [report for peer in peers for report in peer.reports if report.pool == own.pool]
-            head = self.owner.head(own.pool)
-            stats.append(merge(own, others, dispatcher=self._dispatcher_of(own.pool, peers), epoch=head.epoch))
-        return stats
+        return self.view.stats()
 
     def status(self) -> QueueStatus:
-        now = self._clock()
-        own = DaemonStatus(
-            name=self._name,
-            boot=self._boot,
-            state=self._state,
-            reason=self._reason,
-            dispatches=[pool for pool, dispatcher in self.dispatchers.items() if dispatcher.dispatches],
-            waiting=len(self.room.places()),
-            running=len(self.room.grants()),
-            heard=0.0,
-        )
-        others = [_status_of(peer, now) for peer in self.control.recent(now, NEIGHBOUR_SECONDS)]
-        serves = self._link is not None or any(self._shares.values())
-        return QueueStatus("rabbitmq", self._state, self._reason, serves, [own, *others])
+        return self.view.status()
 
     def crowding(self, pool: str) -> float:
-        if self._link is None:
-            return self.room.crowding(pool)
-        waiting = sum(stats.waiting for stats in self.stats() if stats.pool == pool)
-        if not waiting and self._free(pool):
-            return -1.0
-        return waiting / max(1, self.room.capacity(pool))
-
-    # -- inside ------------------------------------------------------------------------------
-
-    @property
-    def _state(self) -> str:
-        return "degraded" if self._link is None else "connected"
-
-    def _dispatcher_of(self, pool: str, peers: Sequence[Peer]) -> str:
-        dispatcher = self.dispatchers.get(pool)
-        if dispatcher is not None and dispatcher.dispatches:
-            return self._name
-        return next((peer.name for peer in peers if pool in peer.dispatches), "")
-
-    def _free(self, pool: str) -> int:
-        """Slots of a pool that nobody uses, as far as is known here: some of those who wait will have one soon."""
-        if self._link is None or self.room.mode(pool) is Mode.PAUSED:
-            return 0
-        peers = self.control.recent(self._clock())
-        used = sum(sum(report.running.values()) for peer in peers for report in peer.reports if report.pool == pool)
-        own = sum(upstream.used for upstream in self.room.upstreams(pool))
-        return max(0, self.room.capacity(pool) - own - used)
-
-    async def _ask_dispatcher(self, pool: str, question: str, *arguments: Any) -> Any:
-        dispatcher = self.dispatchers.get(pool)
-        if dispatcher is not None and dispatcher.dispatches:
-            return await self._answer(question, (pool, *arguments))
-        boot = self.owner.head(pool).boot
-        answers = await self.control.ask(boot, question, pool, *arguments) if boot else []
-        return answers[0] if answers else None
+        return self.view.crowding(pool)
 
     async def _answer(self, question: str, arguments: Sequence[Any]) -> Any:
         """What another daemon has asked; None: not known here."""
-        match question:
-            case "cancel":
-                return self.room.cancel(arguments[0]) or None
-            case "level":
-                return self._set_level(arguments[0], arguments[1]) or None
-            case "position":
-                found = await self._own_position(arguments[0])
-                return asdict(found) if found else None
-        dispatcher = self.dispatchers.get(arguments[0])
-        if dispatcher is None or not dispatcher.dispatches:
-            return None
-        if question == "place":
-            place = dispatcher.position(arguments[1])
-            return asdict(place) if place else None
-        return [asdict(position) for position in dispatcher.waiting(arguments[1], arguments[2])]
-
-
-def _status_of(peer: Peer, now: float) -> DaemonStatus:
-    return DaemonStatus(
-        name=peer.name,
-        boot=peer.boot,
-        state=peer.state,
-        reason=peer.reason,
-        dispatches=peer.dispatches,
-        waiting=sum(report.waiting for report in peer.reports),
-        running=sum(sum(report.running.values()) for report in peer.reports),
-        heard=now - peer.heard_at,
-    )
+        if question == "cancel":
+            return self.room.cancel(arguments[0]) or None
+        if question == "level":
+            return self._set_level(arguments[0], arguments[1]) or None
+        return await self.view.answer(question, arguments)

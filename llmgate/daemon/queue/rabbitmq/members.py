@@ -48,6 +48,8 @@ class Member:
     """It has told this dispatcher what runs there."""
     pinged: int = 0
     """Number of the last ping."""
+    announced: bool = False
+    """All daemons have been told that it is gone."""
     audited: bool = False
     """It has been asked what waits there."""
     returned: int = 0

@@ -7,6 +7,7 @@ stuck somewhere do no harm.
 
 from __future__ import annotations
 
+import asyncio
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
@@ -30,6 +31,8 @@ DELAY_WINDOW = 30.0
 AUDIT_SECONDS = 5.0
 SETTLED_SECONDS = 1.0
 """A ticket published more recently than this may still be under way, and is not audited."""
+STUCK_SECONDS = 0.1
+REMEMBERED_RELEASES = 4096
 AUDIT_PART = 2000
 """Tickets in one item of an audit."""
 
@@ -63,6 +66,7 @@ class TicketOwner:
         self._delays: dict[str, Delay] = {}
         self._published: dict[str, float] = {}
         self._audited: dict[str, float] = {}
+        self._released: deque[tuple[float, str]] = deque(maxlen=REMEMBERED_RELEASES)
         self.counts: Counter[str] = Counter()
 
     def head(self, pool: str) -> Head:
@@ -104,7 +108,18 @@ class TicketOwner:
     def released(self, grant: Grant, tokens: float | None, *, cancelled: bool) -> None:
         """An answer has ended."""
         pool = grant.ticket.pool
+        self._released.append((asyncio.get_running_loop().time(), grant.upstream))
         self._tell(pool, ["released", pool, grant.id, tokens, cancelled])
+
+    def undelivered(self) -> Counter[str]:
+        """By upstream, slots that were given back without the dispatcher knowing it, because the broker has taken
+        nothing for a while: they are still ours. One that takes no notice for a moment only has perhaps passed on
+        what it did not confirm."""
+        since = self._link.publisher.unconfirmed_since if self._link is not None else None
+        now = asyncio.get_running_loop().time()
+        if since is None or now - since < STUCK_SECONDS:
+            return Counter()
+        return Counter(upstream for when, upstream in self._released if when >= since)
 
     # -- what the dispatcher says ------------------------------------------------------------
 

@@ -51,6 +51,8 @@ class Publisher:
         self._pending = 0
         self._wake = asyncio.Event()
         self.idle = True
+        self.unconfirmed_since: float | None = None
+        """Since when, on the clock of the event loop, nothing has been confirmed although something was sent."""
 
     def send(self, message: Message) -> None:
         """Send a message of its own."""
@@ -65,6 +67,8 @@ class Publisher:
     def _count(self, more: int) -> None:
         self._pending += more
         self.idle = False
+        if self.unconfirmed_since is None:
+            self.unconfirmed_since = asyncio.get_running_loop().time()
         if self._pending > MOST_PENDING:
             self._failed("too much waits to be sent to the broker")
         self._wake.set()
@@ -75,6 +79,7 @@ class Publisher:
             await self._wake.wait()
             self._wake.clear()
             while batch := self._take():
+                began = asyncio.get_running_loop().time()
                 try:
                     async with asyncio.timeout(PUBLISH_SECONDS):
                         await self._publish_all(batch)
@@ -82,7 +87,8 @@ class Publisher:
                     is_late = isinstance(failure, TimeoutError)
                     self._failed("it confirms nothing" if is_late else f"a message was not taken: {failure!r}")
                     return
-            self.idle = True
+                self.unconfirmed_since = began  # what was told meanwhile is not confirmed yet
+            self.idle, self.unconfirmed_since = True, None
 
     def _take(self) -> list[Message]:
         """Tickets first: one that is written and a slot that is given back at the same time must meet in this order."""
@@ -99,10 +105,8 @@ class Publisher:
     async def _publish_all(self, batch: list[Message]) -> None:
         if len(batch) == 1:
             await self._publish(batch[0])
-            return
-        async with asyncio.TaskGroup() as group:
-            for message in batch:
-                group.create_task(self._publish(message))
+        else:
+            await asyncio.gather(*map(self._publish, batch))
 
     async def _publish(self, message: Message) -> None:
         expires = None if message.expires_ms is None else str(message.expires_ms)

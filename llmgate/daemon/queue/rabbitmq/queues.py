@@ -27,7 +27,7 @@ from llmgate.daemon.queue.policy import AGED_LANE, LAST_AGING_LEVEL
 from llmgate.daemon.queue.rabbitmq.connection import CALL_SECONDS, FAILURES, RabbitMQConnection
 from llmgate.daemon.queue.rabbitmq.exchanges import CONTROL, DAEMONS, TICKETS
 from llmgate.daemon.queue.ticket import LEVELS
-from llmgate.errors import ConfigError
+from llmgate.errors import BrokerUnavailable, ConfigError
 
 LINES = (1, AGED_LANE, 2, 3, 4, 5)
 """A pool's lines, in the order in which a new dispatcher fetches them."""
@@ -35,8 +35,9 @@ QUORUM_WINDOW = 2000
 """RabbitMQ gives a consumer of a quorum queue no more."""
 CLASSIC: dict[str, Any] = {"x-queue-type": "classic"}
 """Said always: a virtual host may have another type as its default, and only this one can be exclusive."""
-NO_DELIVERY_LIMIT = (4, 0)
-"""From this version on a quorum queue drops what was returned twenty times, unless it is told not to."""
+MOST_RETURNS = 1_000_000
+"""No ticket is returned to a line so often. A quorum queue needs a limit: without one, or with the default of RabbitMQ
+4, it drops what was returned twenty times, or puts it behind everything that nobody holds, where it cannot expire."""
 
 
 def key_of(pool: str, line: int) -> str:
@@ -72,8 +73,8 @@ class QueueManager:
     def arguments(self, pool: str, line: int) -> dict[str, Any]:
         """What makes a queue the line that it is."""
         arguments: dict[str, Any] = {"x-queue-type": self._settings.queue_type}
-        if self._settings.queue_type == "quorum" and self._version[:2] >= NO_DELIVERY_LIMIT:
-            arguments["x-delivery-limit"] = -1
+        if self._settings.queue_type == "quorum":
+            arguments["x-delivery-limit"] = MOST_RETURNS
         if line in LEVELS and line >= LAST_AGING_LEVEL:
             onward = AGED_LANE if line == LAST_AGING_LEVEL else line - 1
             arguments["x-message-ttl"] = round(self._settings.aging_seconds * 1000)
@@ -142,7 +143,7 @@ class QueueManager:
 
     async def _undo(self, connection: RabbitMQConnection, names: Sequence[str]) -> None:
         for name in names:
-            with suppress(*FAILURES):
+            with suppress(BrokerUnavailable, *FAILURES):
                 channel = await connection.channel()
                 await channel.queue_delete(name, if_unused=True, timeout=CALL_SECONDS)
                 await channel.close()

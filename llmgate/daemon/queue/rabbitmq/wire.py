@@ -8,15 +8,16 @@ broker confirms what was sent before, so that under load one message carries man
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from llmgate.daemon.queue.ticket import Ticket
+from llmgate.daemon.queue.ticket import LEVELS, Ticket
 
 Item = Sequence[Any]
 
-_encoder = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"))
+_encoder = json.JSONEncoder(separators=(",", ":"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +35,11 @@ class TicketMessage:
     level: int
     aged: bool
     since: float
+
+    @property
+    def version(self) -> tuple[int, int]:
+        """Of two forms of a ticket the one with the greater version is the newer: a retried request is a new form."""
+        return (self.ticket.attempt, self.seq)
 
     def encode(self) -> bytes:
         ticket = self.ticket
@@ -61,21 +67,22 @@ class TicketMessage:
     @classmethod
     def decode(cls, body: bytes) -> TicketMessage:
         """Raises ValueError or LookupError when it is none."""
-        told = json.loads(body)
+        told = _read(body)
         ticket = Ticket(
-            id=told["id"],
-            pool=told["pool"],
-            model=told["model"],
-            level=told["submitted_level"],
-            flow=told["flow"],
-            owner=told["owner"],
-            submitted_at=told["submitted_at"],
-            cost=told["cost"],
-            weight=told["weight"],
-            attempt=told["attempt"],
-            avoid=frozenset(told["avoid"]),
+            id=str(told["id"]),
+            pool=str(told["pool"]),
+            model=str(told["model"]),
+            level=_level(told["submitted_level"]),
+            flow=str(told["flow"]),
+            owner=str(told["owner"]),
+            submitted_at=_number(told["submitted_at"]),
+            cost=_number(told["cost"]),
+            weight=_number(told["weight"]),
+            attempt=int(_number(told["attempt"])),
+            avoid=frozenset(map(str, told["avoid"])) if isinstance(told["avoid"], list) else frozenset(),
         )
-        return cls(ticket, told["daemon"], told["seq"], told["level"], told["aged"], told["since"])
+        seq, level, since = int(_number(told["seq"])), _level(told["level"]), _number(told["since"])
+        return cls(ticket, str(told["daemon"]), seq, level, told["aged"] is True, since)
 
 
 def encode_items(sender: str, items: Sequence[Item]) -> bytes:
@@ -84,5 +91,27 @@ def encode_items(sender: str, items: Sequence[Item]) -> bytes:
 
 def decode_items(body: bytes) -> tuple[str, list[list[Any]]]:
     """The sender and its items. Raises ValueError or LookupError when it is no such message."""
-    told: Mapping[str, Any] = json.loads(body)
-    return str(told["from"]), list(told["items"])
+    told = _read(body)
+    items = told["items"]
+    if not isinstance(items, list) or not all(isinstance(item, list) and item for item in items):
+        raise ValueError("items are lists that begin with a name")
+    return str(told["from"]), items
+
+
+def _read(body: bytes) -> Mapping[str, Any]:
+    told = json.loads(body)
+    if not isinstance(told, dict):
+        raise ValueError("not an object")
+    return told
+
+
+def _number(told: Any) -> float:
+    if not isinstance(told, int | float) or not math.isfinite(told):
+        raise ValueError("not a number")
+    return told
+
+
+def _level(told: Any) -> int:
+    if told not in LEVELS:
+        raise ValueError("not a level")
+    return int(told)

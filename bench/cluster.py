@@ -1,0 +1,296 @@
+"""`make bench-cluster`: what it costs that several daemons share one line. Writes docs/benchmarks-cluster.md.
+
+A private RabbitMQ broker and daemons' queue managers as processes of their own, all on this machine; nothing else of
+the gateway runs, so that the figures are the queue's.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import platform
+import secrets
+import statistics
+import sys
+import time
+from asyncio.subprocess import PIPE
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+import structlog
+import uvloop
+
+from bench.document import ROOT
+from llmgate.config import QueueSettings
+from llmgate.daemon.queue.place import RoomPlace
+from llmgate.daemon.queue.rabbitmq.ledger import Ledger
+from llmgate.daemon.queue.rabbitmq.manager import RabbitMQManager
+from llmgate.daemon.queue.rabbitmq.wire import TicketMessage
+from llmgate.daemon.queue.ticket import Ticket, UpstreamSlots
+from tests.services.rabbitmq import RabbitServer
+
+DOCUMENT = ROOT / "docs" / "benchmarks-cluster.md"
+ROUNDS = 3000
+CLIENTS = 64
+SECONDS = 10.0
+TICKETS = 10_000
+LEAVERS = 9_000
+AGING_SECONDS = 10.0
+HOPS = 4
+SUBMIT_RATE = 2_000
+"""Tickets per second that come into the line whose aging is measured."""
+
+
+@dataclass(frozen=True, slots=True)
+class Figure:
+    name: str
+    value: float
+    unit: str
+    goal: str
+
+    def row(self) -> str:
+        return f"| {self.name} | **{self.value:,.{1 if self.value < 100 else 0}f} {self.unit}** | {self.goal} |"
+
+
+@asynccontextmanager
+async def daemon(url: str, name: str, slots: int, **changes: object) -> AsyncIterator[RabbitMQManager]:
+    """A queue manager that takes part in the cluster at this address."""
+    settings = QueueSettings.model_validate(
+        {
+            "backend": "rabbitmq", "url": url, "aging_seconds": 3600, "deadline_seconds": 36_000,
+            "max_waiting": 100_000, "max_waiting_per_principal": 100_000, **changes,
+        }
+    )  # fmt: skip
+    manager = RabbitMQManager(
+        settings, boot=secrets.token_hex(6), name=name, shape={}, pools=["bench"], emit=lambda _: None
+    )
+    manager.update_upstream(UpstreamSlots("fake", "bench", slots))
+    await manager.start()
+    running = asyncio.create_task(manager.run())
+    try:
+        while not manager.stats() or not manager.stats()[0].dispatcher:
+            await asyncio.sleep(0.05)
+        yield manager
+    finally:
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)
+        await manager.close()
+
+
+def ticket(manager: RabbitMQManager, number: int, level: int = 2) -> Ticket:
+    flow = f"principal-{number % 50}"
+    return Ticket(secrets.token_hex(8), "bench", "model", level, flow, flow, manager.now(), cost=100.0)
+
+
+# -- worker processes ------------------------------------------------------------------------
+
+
+async def work(url: str, clients: int, rounds: int, seconds: float) -> None:
+    """Ask for turns and give them back; prints the microseconds from submit to grant, and how many there were."""
+    async with daemon(url, "worker", slots=2 * CLIENTS) as manager:
+        print("ready", flush=True)
+        await asyncio.to_thread(sys.stdin.readline)
+        latencies: list[float] = []
+        deadline = time.monotonic() + seconds
+        began = time.monotonic()
+
+        async def client(number: int) -> None:
+            for turn in range(rounds):
+                if time.monotonic() > deadline:
+                    return
+                began = time.perf_counter()
+                place = await manager.submit(ticket(manager, number + turn))
+                grant = await place.granted(30)
+                latencies.append(1e6 * (time.perf_counter() - began))
+                manager.release(grant, 100.0)
+                if clients == 1:
+                    await asyncio.sleep(0.003)  # an idle machine: nobody else is under way
+
+        await asyncio.gather(*(client(number) for number in range(clients)))
+        elapsed = time.monotonic() - began
+        print(json.dumps({"latencies": latencies, "elapsed": elapsed}), flush=True)
+        await asyncio.to_thread(sys.stdin.readline)
+
+
+@dataclass(frozen=True, slots=True)
+class Worked:
+    latencies: list[float]
+    elapsed: float
+
+
+async def run_workers(url: str, jobs: Sequence[tuple[int, int]]) -> list[Worked]:
+    """Processes that are ready together and start together: (clients, rounds) of each; 0 clients only take part."""
+    workers = []
+    for clients, rounds in jobs:
+        worker = await asyncio.create_subprocess_exec(
+            sys.executable, "-m", "bench.cluster", "work", url, str(clients), str(rounds), stdin=PIPE, stdout=PIPE,
+            limit=64 * 1024 * 1024,
+        )  # fmt: skip
+        assert worker.stdout is not None
+        await worker.stdout.readline()
+        workers.append(worker)
+    for worker in workers:
+        assert worker.stdin is not None
+        worker.stdin.write(b"go\n")
+    results = []
+    for worker in workers:
+        assert worker.stdout is not None
+        results.append(Worked(**json.loads(await worker.stdout.readline())))
+    for worker in workers:
+        await worker.communicate(b"done\n")
+    return results
+
+
+async def latency(url: str) -> list[Figure]:
+    """The first process dispatches, the second one asks, one request after the other."""
+    _, asked = await run_workers(url, [(0, 0), (1, ROUNDS)])
+    figures = statistics.quantiles(asked.latencies, n=100)
+    return [
+        Figure("submit → grant, idle, p50", figures[49] / 1000, "ms", "≤ 3 ms"),
+        Figure("submit → grant, idle, p99", figures[98] / 1000, "ms", "≤ 10 ms"),
+    ]
+
+
+async def rate(url: str) -> list[Figure]:
+    """Two processes with many clients each, and slots for all of them."""
+    worked = await run_workers(url, [(CLIENTS, 1_000_000), (CLIENTS, 1_000_000)])
+    granted = sum(len(one.latencies) / one.elapsed for one in worked)
+    everyone = [latency for one in worked for latency in one.latencies]
+    return [
+        Figure(f"grants over two daemons, {CLIENTS} clients each", granted, "/s", "≥ 500 /s"),
+        Figure("submit → grant at that rate, p50", statistics.median(everyone) / 1000, "ms", ""),
+    ]
+
+
+# -- ten thousand that wait ------------------------------------------------------------------
+
+
+class Arrivals:
+    """When tickets arrived in which line, as the dispatcher sees it."""
+
+    def __init__(self, ledger: Ledger) -> None:
+        self.lateness: list[float] = []
+        self.seen: dict[str, int] = {}
+        self._arrive = ledger.arrive
+        ledger.arrive = self._note  # type: ignore[method-assign]
+
+    def _note(self, message: TicketMessage, tag: int, line: int, now: float) -> None:
+        hop = message.level - (1 if line == 0 else line)
+        if hop > self.seen.get(message.ticket.id, 0):
+            self.seen[message.ticket.id] = hop
+            self.lateness.append(now - message.ticket.submitted_at - hop * AGING_SECONDS)
+        self._arrive(message, tag, line, now)
+
+
+async def fill(manager: RabbitMQManager, level: int) -> list[RoomPlace]:
+    """TICKETS that wait behind one that holds the only slot."""
+    first = await manager.submit(ticket(manager, 0, 1))
+    await first.granted(30)
+    places = []
+    began = time.monotonic()
+    for number in range(TICKETS):
+        place = await manager.submit(ticket(manager, number, level))
+        assert isinstance(place, RoomPlace)
+        places.append(place)
+        if number / SUBMIT_RATE > time.monotonic() - began:
+            await asyncio.sleep(0.001)
+        elif number % 20 == 0:
+            await asyncio.sleep(0)
+    return places
+
+
+def held(manager: RabbitMQManager) -> int:
+    ledger = manager.dispatchers["bench"].ledger
+    return ledger.held if ledger is not None else 0
+
+
+async def aging(url: str) -> list[Figure]:
+    async with daemon(url, "alone", slots=1, aging_seconds=AGING_SECONDS, window=20_000) as manager:
+        ledger = manager.dispatchers["bench"].ledger
+        assert ledger is not None
+        arrivals = Arrivals(ledger)
+        await fill(manager, 5)
+        deadline = time.monotonic() + 3 * HOPS * AGING_SECONDS
+        while len(arrivals.lateness) < TICKETS * HOPS and time.monotonic() < deadline:
+            await asyncio.sleep(0.2)
+        lost = TICKETS - sum(hop == HOPS for hop in arrivals.seen.values())
+        late = statistics.quantiles(arrivals.lateness, n=100)
+        return [
+            Figure(f"{TICKETS:,} tickets age through {HOPS} hops: lateness, p50", 1000 * late[49], "ms", ""),
+            Figure(f"{TICKETS:,} tickets age through {HOPS} hops: lateness, p99", 1000 * late[98], "ms", "≤ 250 ms"),
+            Figure(f"{TICKETS:,} tickets age through {HOPS} hops: lost", lost, "", "0"),
+        ]
+
+
+async def leaving(url: str) -> list[Figure]:
+    async with daemon(url, "alone", slots=1) as manager:
+        places = await fill(manager, 3)
+        while manager.dispatchers["bench"].ledger is not None and held(manager) < manager_window(manager):
+            await asyncio.sleep(0.05)
+        began = time.perf_counter()
+        for place in places[:LEAVERS]:
+            place.leave()
+        while len(await manager.waiting(limit=TICKETS)) > TICKETS - LEAVERS or held(manager) > TICKETS - LEAVERS:
+            await asyncio.sleep(0.02)
+        gone = time.perf_counter() - began
+        return [Figure(f"{LEAVERS:,} of {TICKETS:,} waiting leave: gone after", gone, "s", "≤ 2 s")]
+
+
+def manager_window(manager: RabbitMQManager) -> int:
+    return min(QueueSettings().window, TICKETS)
+
+
+# -- all of it -------------------------------------------------------------------------------
+
+
+async def measure() -> list[Figure]:
+    figures: list[Figure] = []
+    for part in (latency, rate, aging, leaving):
+        server = RabbitServer()
+        await asyncio.to_thread(server.start)
+        try:
+            found = await part(server.url())
+        finally:
+            await asyncio.to_thread(server.stop)
+        for figure in found:
+            print(figure.row(), flush=True)
+        figures += found
+    return figures
+
+
+def document(figures: Sequence[Figure]) -> str:
+    machine = f"{os.cpu_count()} cores, {platform.system()} {platform.release()}, Python {platform.python_version()}"
+    rows = "\n".join(figure.row() for figure in figures)
+    return f"""# Benchmarks of the cluster
+
+Written by `make bench-cluster` on {datetime.now(UTC):%Y-%m-%d}; do not edit.
+
+Machine: {machine}; everything on it: a RabbitMQ broker of its own for each part, with classic queues, and the daemons'
+queue managers as processes of their own.
+
+| what | measured | goal |
+|---|---|---|
+{rows}
+
+*Submit → grant*: from the submission of a ticket in one daemon to the grant, decided by another one, in the first
+one's hands; {ROUNDS:,} one after the other. *Rate*: {SECONDS:.0f} seconds, slots for all. *Lateness*: from the moment
+at which a ticket should have moved up (submission + hops × {AGING_SECONDS:.0f} s) to its arrival in the next line, at
+the dispatcher, which holds all of them; they come in at {SUBMIT_RATE:,} per second. *Leave*: until neither the
+statistics nor the dispatcher know of them.
+"""
+
+
+def main() -> None:
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(30))
+    if sys.argv[1:2] == ["work"]:
+        uvloop.run(work(sys.argv[2], int(sys.argv[3]), int(sys.argv[4]), SECONDS))
+        return
+    text = document(uvloop.run(measure()))
+    DOCUMENT.write_text(text, encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

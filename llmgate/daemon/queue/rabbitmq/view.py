@@ -1,0 +1,218 @@
+"""ClusterView: what one daemon can tell of the whole cluster.
+
+Where a request stands is asked of the dispatcher, whose word is up to a quarter of a second old; what runs and how
+much is told by the heartbeats, about a second old. Without either, each daemon knows its own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any
+
+from llmgate.daemon.queue.pool import Mode
+from llmgate.daemon.queue.rabbitmq.control import FORGET_SECONDS, ControlPlane, Peer
+from llmgate.daemon.queue.rabbitmq.dispatcher import Dispatcher, Neighbour
+from llmgate.daemon.queue.rabbitmq.ledger import Ledger
+from llmgate.daemon.queue.rabbitmq.owner import TicketOwner
+from llmgate.daemon.queue.report import merge
+from llmgate.daemon.queue.room import WaitingRoom
+from llmgate.daemon.queue.ticket import DaemonStatus, PoolStats, Position, QueueStatus, Running
+
+FLOWS_TOLD = 256
+"""Flows per level whose counters a heartbeat carries."""
+SHOWN_SECONDS = 10.0
+"""A daemon that was heard so lately is shown."""
+
+
+@dataclass(slots=True)
+class Condition:
+    """How this daemon does. ``shares`` are the slots it may hand out itself while it is degraded."""
+
+    connected: bool = False
+    reason: str = "not connected yet"
+    shares: Mapping[str, int] = field(default_factory=dict)
+
+    @property
+    def state(self) -> str:
+        return "connected" if self.connected else "degraded"
+
+
+class ClusterView:
+    """See the module. ``condition`` and ``dispatchers`` are the manager's own, and change."""
+
+    def __init__(
+        self,
+        boot: str,
+        name: str,
+        condition: Condition,
+        dispatchers: Mapping[str, Dispatcher],
+        room: WaitingRoom,
+        owner: TicketOwner,
+        control: ControlPlane,
+        clock: Callable[[], float],
+    ) -> None:
+        self._boot = boot
+        self._name = name
+        self._condition = condition
+        self._dispatchers = dispatchers
+        self._room = room
+        self._owner = owner
+        self._control = control
+        self._clock = clock
+
+    async def position(self, ticket_id: str) -> Position | None:
+        """Where one request stands, wherever it waits."""
+        found = await self._own_position(ticket_id)
+        if found is not None:
+            return found
+        answers = await self._control.ask(None, "position", ticket_id)
+        return Position(**answers[0]) if answers else None
+
+    async def _own_position(self, ticket_id: str) -> Position | None:
+        """Of a ticket that waits here: where the dispatcher has it, unless it has an older form of it."""
+        own = self._room.position(ticket_id)
+        if own is None:
+            return None
+        told = await self._ask_dispatcher(own.pool, "place", ticket_id)
+        if told is None or (told["level"], told["aged"]) != (own.level, own.aged):
+            return own
+        return replace(own, ahead=told["ahead"], estimated_wait=told["estimated_wait"])
+
+    async def waiting(self, owner: str | None = None, limit: int = 500) -> Sequence[Position]:
+        """Who waits, in the order of service."""
+        found: dict[str, Position] = {}
+        for pool in self._room.pools():
+            for told in await self._ask_dispatcher(pool, "waiting", owner, limit) or ():
+                found[told["ticket_id"]] = Position(**told)
+        for own in self._room.waiting(owner, limit):
+            found.setdefault(own.ticket_id, own)
+        return sorted(found.values(), key=lambda position: position.ahead)[:limit]
+
+    async def running(self) -> Sequence[Running]:
+        """Who holds a slot."""
+        told = [Running(**one) for peer in self._control.recent(self._clock()) for one in peer.running]
+        return [*self._room.running(), *told]
+
+    def stats(self) -> Sequence[PoolStats]:
+        """Every pool at this moment."""
+        peers = self._control.recent(self._clock())
+        stats = []
+        for own in self._room.reports():
+            others = [report for peer in peers for report in peer.reports if report.pool == own.pool]
+            head = self._owner.head(own.pool)
+            stats.append(merge(own, others, dispatcher=self._dispatcher_of(own.pool, peers), epoch=head.epoch))
+        return stats
+
+    def status(self) -> QueueStatus:
+        """How the queue does, and who takes part; this daemon first."""
+        now = self._clock()
+        own = DaemonStatus(
+            name=self._name,
+            boot=self._boot,
+            state=self._condition.state,
+            reason=self._condition.reason,
+            dispatches=[pool for pool, dispatcher in self._dispatchers.items() if dispatcher.dispatches],
+            waiting=len(self._room.places()),
+            running=len(self._room.grants()),
+            heard=0.0,
+        )
+        others = [_status_of(peer, now) for peer in self._control.recent(now, SHOWN_SECONDS)]
+        serves = self._condition.connected or any(self._condition.shares.values())
+        return QueueStatus("rabbitmq", self._condition.state, self._condition.reason, serves, [own, *others])
+
+    def crowding(self, pool: str) -> float:
+        """Waiting requests per slot; below zero while a slot is free."""
+        if not self._condition.connected:
+            return self._room.crowding(pool)
+        waiting = sum(stats.waiting for stats in self.stats() if stats.pool == pool)
+        if not waiting and self.free(pool):
+            return -1.0
+        return waiting / max(1, self._room.capacity(pool))
+
+    # -- inside ------------------------------------------------------------------------------
+
+    def _dispatcher_of(self, pool: str, peers: Sequence[Peer]) -> str:
+        dispatcher = self._dispatchers.get(pool)
+        if dispatcher is not None and dispatcher.dispatches:
+            return self._name
+        return next((peer.name for peer in peers if pool in peer.dispatches), "")
+
+    def free(self, pool: str) -> int:
+        """Slots of a pool that nobody uses, as far as is known here: some of those who wait will have one soon."""
+        if not self._condition.connected or self._room.mode(pool) is Mode.PAUSED:
+            return 0
+        peers = self._control.recent(self._clock())
+        used = sum(sum(report.running.values()) for peer in peers for report in peer.reports if report.pool == pool)
+        own = sum(upstream.used for upstream in self._room.upstreams(pool))
+        return max(0, self._room.capacity(pool) - own - used)
+
+    async def _ask_dispatcher(self, pool: str, question: str, *arguments: Any) -> Any:
+        dispatcher = self._dispatchers.get(pool)
+        if dispatcher is not None and dispatcher.dispatches:
+            return await self.answer(question, (pool, *arguments))
+        boot = self._owner.head(pool).boot
+        answers = await self._control.ask(boot, question, pool, *arguments) if boot else []
+        return answers[0] if answers else None
+
+    async def answer(self, question: str, arguments: Sequence[Any]) -> Any:
+        """What another daemon has asked; None: not known here."""
+        if question == "position":
+            found = await self._own_position(arguments[0])
+            return asdict(found) if found else None
+        dispatcher = self._dispatchers.get(arguments[0])
+        if dispatcher is None or not dispatcher.dispatches:
+            return None
+        if question == "place":
+            place = dispatcher.position(arguments[1])
+            return asdict(place) if place else None
+        return [asdict(position) for position in dispatcher.waiting(arguments[1], arguments[2])]
+
+    # -- what it tells others ----------------------------------------------------------------
+
+    def facts(self) -> dict[str, Any]:
+        """What a heartbeat tells."""
+        counters = {
+            pool: dispatcher.ledger.pool.line.counters(FLOWS_TOLD)
+            for pool, dispatcher in self._dispatchers.items()
+            if dispatcher.dispatches and dispatcher.ledger is not None
+        }
+        return {
+            "state": self._condition.state,
+            "reason": self._condition.reason,
+            "dispatches": list(counters),
+            "reports": [report.to_wire() for report in self._room.reports()],
+            "running": [asdict(running) for running in self._room.running()],
+            "used": self._room.used(),
+            "counters": counters,
+        }
+
+    def prepare(self, ledger: Ledger) -> None:
+        """What a new dispatcher takes over from the one before."""
+        pool = ledger.pool.name
+        ledger.pool.mode = self._room.mode(pool)
+        last = max(
+            (peer for peer in self._control.peers.values() if pool in peer.counters),
+            key=lambda peer: peer.heard_at,
+            default=None,
+        )
+        if last is not None:
+            ledger.pool.line.adopt({int(level): flows for level, flows in last.counters[pool].items()})
+
+    def neighbours(self) -> list[Neighbour]:
+        """Who should be there when a dispatcher takes its census."""
+        recent = self._control.recent(self._clock(), FORGET_SECONDS)
+        return [Neighbour(peer.boot, peer.heard_at, peer.used) for peer in recent]
+
+
+def _status_of(peer: Peer, now: float) -> DaemonStatus:
+    return DaemonStatus(
+        name=peer.name,
+        boot=peer.boot,
+        state=peer.state,
+        reason=peer.reason,
+        dispatches=peer.dispatches,
+        waiting=sum(report.waiting for report in peer.reports),
+        running=sum(sum(report.running.values()) for report in peer.reports),
+        heard=now - peer.heard_at,
+    )

@@ -109,11 +109,17 @@ def _pools(pools: Iterable[PoolStats]) -> Iterable[Metric]:
     slots = GaugeMetricFamily(
         "llmgate_slots", "Slots, of the whole cluster: not to be summed.", labels=("pool", "upstream")
     )
+    over_limit = GaugeMetricFamily(
+        "llmgate_over_limit_seconds",
+        "How long, at most, slots were used twice by a daemon that was cut off; of the whole cluster.",
+        labels=("pool",),
+    )
     for pool in pools:
+        over_limit.add_metric((pool.pool,), pool.over_limit_seconds)
         for level, depth in pool.waiting_by_level.items():
             waiting.add_metric((pool.pool, str(level)), depth)
         waiting.add_metric((pool.pool, "aged"), pool.aged_waiting)
         for upstream, (busy, size) in pool.upstreams.items():
             running.add_metric((pool.pool, upstream), busy)
             slots.add_metric((pool.pool, upstream), size)
-    return (waiting, running, slots)
+    return (waiting, running, slots, over_limit)

@@ -36,7 +36,8 @@ class PoolStats(Answer):
     """A pool at one moment, in all daemons together. Waits, by submitted level, and service times are recent ones.
 
     ``dispatcher`` is the daemon that decides who goes next, empty when nobody does; ``epoch`` counts how often that
-    has changed. ``upstreams`` holds running and slots of each.
+    has changed. ``upstreams`` holds running and slots of each; ``over_limit_seconds`` is how long, at most, slots were
+    used twice, by a daemon that was cut off.
     """
 
     pool: str
@@ -60,6 +61,7 @@ class PoolStats(Answer):
     upstreams: dict[str, tuple[int, int]]
     dispatcher: str
     epoch: int
+    over_limit_seconds: float
 
 
 class QueueDaemon(Answer):

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import secrets
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 
 from llmgate.config import QueueSettings
 from llmgate.daemon.queue.interface import QueueManagerInterface
@@ -122,6 +123,13 @@ class RabbitMQBackend(Backend):
 
 QUIET_SECONDS = 10.0
 QUICK_SECONDS = 0.05
+
+
+async def until(condition: Callable[[], bool], seconds: float = QUIET_SECONDS) -> None:
+    """Wait for something that no event tells of. Raises TimeoutError."""
+    async with asyncio.timeout(seconds):
+        while not condition():
+            await asyncio.sleep(0.005)
 
 
 def is_quiet(*queues: RabbitMQManager) -> bool:

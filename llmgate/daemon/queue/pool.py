@@ -127,6 +127,7 @@ class Pool:
             oldest_wait=0.0 if oldest is None else now - oldest,
             running=running,
             slots={u.name: u.slots for u in upstreams},
+            usable=any(u.usable for u in upstreams),
             **figures_of(self.figures, now),
         )
 

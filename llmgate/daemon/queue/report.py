@@ -32,6 +32,8 @@ class PoolReport:
     """By upstream, the requests of this daemon."""
     slots: Mapping[str, int] = field(default_factory=dict)
     """By upstream of the pool, as this daemon sees it."""
+    usable: bool = False
+    """Whether any of them can be granted requests."""
     granted: int = 0
     granted_aged: int = 0
     promotions: int = 0

@@ -135,6 +135,8 @@ class PoolStats:
     """Name of the daemon that decides who goes next; empty when nobody does at the moment."""
     epoch: int = 0
     """How often that has changed."""
+    over_limit_seconds: float = 0.0
+    """How long, at most, slots were used twice: a daemon that was cut off went on with what others had been given."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,6 +12,8 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+import structlog
+
 from llmgate.daemon.queue.pool import Mode
 from llmgate.daemon.queue.rabbitmq.exchanges import CONTROL, DAEMONS
 from llmgate.daemon.queue.rabbitmq.link import Link
@@ -27,6 +29,8 @@ ANSWER_SECONDS = 1.0
 PEER_SECONDS = 5.0
 """A daemon that has not been heard for so long does not count in the statistics any more."""
 FORGET_SECONDS = 60.0
+APART_SECONDS = 2.0
+"""Clocks of two machines that differ by more than this make the order between their requests wrong."""
 
 Shape = Mapping[str, Any]
 Answerer = Callable[[str, Sequence[Any]], Awaitable[Any]]
@@ -46,6 +50,8 @@ class Peer:
     reports: list[PoolReport] = field(default_factory=list)
     running: list[dict[str, Any]] = field(default_factory=list)
     used: dict[str, int] = field(default_factory=dict)
+    over_limit: dict[str, float] = field(default_factory=dict)
+    """By pool that it dispatches, see PoolStats."""
     counters: dict[str, dict[str, dict[str, float]]] = field(default_factory=dict)
     """By pool that it dispatches and by level, what its flows have been served."""
 
@@ -89,6 +95,7 @@ class ControlPlane:
         self._link: Link | None = None
         self._questions: dict[int, asyncio.Queue[Any]] = {}
         self._numbers = itertools.count(1)
+        self._log = structlog.get_logger("llmgate.queue")
         self._tasks: set[asyncio.Task[None]] = set()
         self._shapes: dict[str, Shape] = {}
         self.peers: dict[str, Peer] = {}
@@ -142,6 +149,7 @@ class ControlPlane:
         if self._link is not None:
             modes = {pool: [when, mode.value] for pool, (when, mode) in self.modes.items()}
             told = {"name": self._name, "started_at": self._started_at, "shape": self._shape, "modes": modes, **facts}
+            told["at"] = self._clock()
             exchange, key = (CONTROL, "") if to is None else (DAEMONS, to)
             self._link.publisher.tell(exchange, key, ["beat", told])
 
@@ -150,6 +158,9 @@ class ControlPlane:
         if boot == self._boot:
             return
         self._shapes[boot] = told["shape"]
+        apart = abs(self._clock() - float(told["at"]))
+        if boot not in self.peers and apart > APART_SECONDS:
+            self._log.warning("clocks_differ", daemon=told["name"], seconds=round(apart, 1), advice="run NTP on both")
         self.peers[boot] = Peer(
             boot=boot,
             name=str(told["name"]),
@@ -161,6 +172,7 @@ class ControlPlane:
             reports=[PoolReport.from_wire(report) for report in told["reports"]],
             running=list(told["running"]),
             used=dict(told["used"]),
+            over_limit=dict(told["over_limit"]),
             counters=dict(told["counters"]),
         )
         for pool, (when, mode) in told["modes"].items():

@@ -44,6 +44,8 @@ SWEEP_SECONDS = 0.1
 TICK_SECONDS = 0.025
 """How late a ticket may be that has arrived after the last look at what is due next."""
 WATCH_SECONDS = 5.0
+STEP_DOWN_SECONDS = 2.0
+"""A dispatcher that reaches no upstream of its pool for so long, while another daemon does, gives the lock up."""
 STALL_SECONDS = 0.4
 """If we ourselves stood still for longer than this, the time did not pass for the others' answers either."""
 LEASE_SECONDS = 3.0
@@ -70,7 +72,8 @@ class Neighbour:
 
 class Dispatcher:
     """One pool's, on one link. ``head`` is kept by the daemon's inbox; ``neighbours`` tells who should be there;
-    ``upstreams`` what this daemon knows of the pool's. ``since_outage`` tells when the broker was away last."""
+    ``upstreams`` what this daemon knows of the pool's, ``others_serve`` whether another daemon reaches one of them,
+    ``prepare`` hands over what is known of the pool. ``since_outage`` tells when the broker was away last."""
 
     def __init__(
         self,
@@ -84,6 +87,7 @@ class Dispatcher:
         neighbours: Callable[[], Sequence[Neighbour]],
         upstreams: Callable[[], Sequence[UpstreamSlots]],
         prepare: Callable[[Ledger], None],
+        others_serve: Callable[[], bool],
         since_outage: float,
     ) -> None:
         self.pool = pool
@@ -96,7 +100,9 @@ class Dispatcher:
         self._neighbours = neighbours
         self._upstreams = upstreams
         self._prepare = prepare
+        self._others_serve = others_serve
         self._since_outage = since_outage
+        self._idle_since: float | None = None
         self._channel: AbstractChannel
         self._publisher: Publisher
         self._replies: deque[tuple[int, bool]] = deque()
@@ -119,7 +125,10 @@ class Dispatcher:
         await self._dispatch(ledger)
 
     async def _become(self) -> bool:
-        while (rest := self._head.heard_at + SILENCE_SECONDS - self._clock()) > 0:
+        silence = SILENCE_SECONDS
+        if self._others_serve() and not any(upstream.usable for upstream in self._upstreams()):
+            silence += STEP_DOWN_SECONDS  # whoever reaches an upstream goes first
+        while (rest := self._head.heard_at + silence - self._clock()) > 0:
             await asyncio.sleep(rest)
         return await self._link.queues.lock(self._link.dispatch, self.pool)
 
@@ -175,11 +184,21 @@ class Dispatcher:
             if now >= next_sweep:
                 self._sweep(ledger, now)
                 self._ask_for_audits(ledger)
+                self._mind_the_upstreams(ledger, now)
                 next_sweep = now + SWEEP_SECONDS
             self.step()
             due = ledger.next_due()
             tick = SWEEP_SECONDS if due is None else min(TICK_SECONDS, max(0.001, due - now))
             await asyncio.sleep(tick)
+
+    def _mind_the_upstreams(self, ledger: Ledger, now: float) -> None:
+        """Who reaches no upstream must not hold up those who do."""
+        if ledger.slots.has_usable(self.pool) or not self._others_serve():
+            self._idle_since = None
+        elif self._idle_since is None:
+            self._idle_since = now
+        elif now - self._idle_since > STEP_DOWN_SECONDS:
+            self._link.lose(f"no upstream of the pool {self.pool} is usable here, but others reach one")
 
     async def _watch_lines(self) -> None:
         """A queue that somebody deletes takes its consumer along without a word on this connection."""

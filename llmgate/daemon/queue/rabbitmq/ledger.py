@@ -75,7 +75,6 @@ class Ledger:
         self._held: dict[str, Held] = {}
         self._parked: dict[str, dict[str, Held]] = {}
         self._tombs: OrderedDict[str, int] = OrderedDict()
-        self._heard_at = float("-inf")
         self._numbers = itertools.count(1)
 
     # -- tickets -----------------------------------------------------------------------------
@@ -220,9 +219,9 @@ class Ledger:
         self.slots.give_back(offer.upstream, now + rest if rest else None)
 
     def take_back(self, now: float) -> None:
-        """Offers that nobody has answered in time. While nobody at all is heard it is not the owner that is slow."""
+        """Offers that nobody has answered in time."""
         for offer in list(self.offers.values()):
-            if not offer.accepted and min(now, self._heard_at) - offer.offered_at >= ANSWER_SECONDS:
+            if not offer.accepted and now - offer.offered_at >= ANSWER_SECONDS:
                 self.counts["taken_back"] += 1
                 self._withdraw(offer)
                 self._wait_again(offer)
@@ -274,7 +273,6 @@ class Ledger:
         """A daemon has answered a ping, and told what runs there: grants and their upstreams."""
         member = self.meet(boot, now)
         member.heard_at, member.has_answered, member.counted, member.returned = now, True, True, 0
-        self._heard_at = now
         self._lay_ghosts(member)
         told = dict(running)
         for offer_id in [one for one in member.grants if one not in told]:

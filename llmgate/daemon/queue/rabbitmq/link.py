@@ -8,7 +8,7 @@ dispatcher's lock, its tickets and its grants. When one is lost the link is lost
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine
 from contextlib import suppress
 from typing import Any
 
@@ -40,6 +40,8 @@ class Link:
         self._tasks: list[asyncio.Task[None]] = []
         self._connections: list[RabbitMQConnection] = []
         self._inbox = ""
+        self._made: list[str] = []
+        """Exchanges that were not there before."""
         self.is_alone = False
         """No other daemon listened when something was told to all."""
         self.lost: asyncio.Future[str] = asyncio.get_running_loop().create_future()
@@ -48,8 +50,8 @@ class Link:
         self.dispatch: RabbitMQConnection
         self._listening: AbstractChannel
 
-    async def open(self, pools: Sequence[str]) -> None:
-        """Connect and declare everything. Raises ConfigError or BrokerUnavailable, and leaves nothing behind."""
+    async def open(self) -> None:
+        """Connect, and see whether the broker takes messages. Raises ConfigError or BrokerUnavailable."""
         try:
             self._publishing = await self._connect("publish")
             inbox = await self._connect("inbox")
@@ -57,7 +59,7 @@ class Link:
             self.queues = QueueManager(self._settings, self._publishing.version)
             self._listening = await inbox.channel()
             self._inbox = await self.queues.declare_inbox(self._listening, self._boot, self._incarnation)
-            await self._declare(pools)
+            self._made = await ExchangeManager().declare(self._publishing)
             channel = await self._publishing.channel()
             await self._probe(channel)
             self.publisher = self.start_publisher(channel, self._returned)
@@ -71,20 +73,14 @@ class Link:
             for _ in range(2):
                 await channel.basic_publish(b"", exchange=DAEMONS, routing_key="nobody")
 
-    async def _declare(self, pools: Sequence[str]) -> None:
-        exchanges = ExchangeManager()
-        made = await exchanges.declare(self._publishing)
-        try:
-            for pool in pools:
-                await self.queues.declare_pool(self._publishing, pool)
-        except (ConfigError, *FAILURES):
-            with suppress(*FAILURES):
-                await exchanges.delete(self._publishing, made)
-            raise
-
     async def declare_pool(self, pool: str) -> None:
-        """Make the lines of another pool."""
-        await self.queues.declare_pool(self._publishing, pool)
+        """Make the lines of a pool. Raises what ``open`` does, and leaves nothing behind that was made for it."""
+        try:
+            await self.queues.declare_pool(self._publishing, pool)
+        except (ConfigError, *FAILURES) as failure:
+            with suppress(ConfigError, *FAILURES):
+                await ExchangeManager().delete(self._publishing, self._made)
+            raise explain(failure, self._address.shown) from None
 
     async def listen(self, *, to_all: bool = False) -> None:
         """From now on hear what this daemon is told or, ``to_all``, what all are. Raises what ``open`` does."""

@@ -24,7 +24,7 @@ from llmgate.daemon.queue.rabbitmq.connection import BrokerAddress
 from llmgate.daemon.queue.rabbitmq.control import BEAT_SECONDS, ControlPlane, Shape
 from llmgate.daemon.queue.rabbitmq.dispatcher import Dispatcher
 from llmgate.daemon.queue.rabbitmq.link import Link
-from llmgate.daemon.queue.rabbitmq.members import degraded_shares
+from llmgate.daemon.queue.rabbitmq.members import StallWatch, degraded_shares
 from llmgate.daemon.queue.rabbitmq.owner import TicketOwner
 from llmgate.daemon.queue.rabbitmq.view import ClusterView, Condition
 from llmgate.daemon.queue.rabbitmq.wire import decode_items
@@ -97,6 +97,7 @@ class RabbitMQManager(QueueManagerInterface):
         self.view = ClusterView(
             boot, name, self._condition, self.dispatchers, self.room, self.owner, self.control, self._clock
         )
+        self._watch = StallWatch(self._clock())
         self._opened_at = self._opened_again = float("-inf")
         self._log = structlog.get_logger("llmgate.queue")
 
@@ -158,15 +159,18 @@ class RabbitMQManager(QueueManagerInterface):
         self._links += 1
         pools = sorted(self._pools)
         link = Link(self._settings, self._address, self._boot, self._name, self._links, self._told)
-        await link.open(pools)
+        await link.open()
         self.room.share({})  # from here on it is the dispatcher who hands out the slots
         try:
             await link.listen()
             await self.control.join(link)
+            for pool in pools:
+                await link.declare_pool(pool)
             await link.listen(to_all=True)
         except BaseException:
             self.control.part()
             await link.close()
+            self.room.share(self._condition.shares)
             raise
         again = self._was_connected
         self._was_connected = True
@@ -189,7 +193,7 @@ class RabbitMQManager(QueueManagerInterface):
         now = self._clock()
         shares: dict[str, int] = {}
         own = Counter(self.room.used()) + self.owner.undelivered()
-        for pool in self.room.pools():
+        for pool in () if self._watch.slept_lately(now) else self.room.pools():  # else others have what was ours
             dispatcher = self.dispatchers.get(pool)
             others = dispatcher.used_by_others(now) if dispatcher else None
             slots = {upstream.name: upstream.slots for upstream in self.room.upstreams(pool)}
@@ -213,6 +217,7 @@ class RabbitMQManager(QueueManagerInterface):
             neighbours=self.view.neighbours,
             upstreams=lambda: [one for one in self._upstreams.values() if one.pool == pool],
             prepare=self.view.prepare,
+            others_serve=lambda: self.view.others_serve(pool),
             since_outage=self._opened_again,
         )
         link.start(dispatcher.run())
@@ -228,6 +233,7 @@ class RabbitMQManager(QueueManagerInterface):
         since_told = 0.0
         while True:
             await asyncio.sleep(BEAT_SECONDS)
+            self._watch.note(self._clock())
             if self._link is None:
                 since_told += BEAT_SECONDS
                 if since_told >= UNTOLD_SECONDS:

@@ -23,6 +23,8 @@ PROMPT_SECONDS = 1.5
 """A daemon whose inbox is gone, and that answered so shortly before, has not been frozen or cut off: it ended."""
 RETURNS = 2
 """So many pings in a row must come back: a daemon that connects anew is away for a moment."""
+SLEEP_SECONDS = 5.0
+"""A process that did nothing for so long may have been taken for gone."""
 SUSPECT_SECONDS = 60.0
 """So long a slot is kept for a daemon that may still run a request in it."""
 
@@ -107,3 +109,21 @@ def degraded_shares(
     if others is None:
         return {name: min(own.get(name, 0), count) for name, count in slots.items()}
     return {name: max(0, count - others.get(name, 0)) for name, count in slots.items()}
+
+
+class StallWatch:
+    """Whether this process itself stood still: a frozen daemon wakes up and does not know what it missed."""
+
+    def __init__(self, now: float) -> None:
+        self._noted_at = now
+        self._slept_until = float("-inf")
+
+    def note(self, now: float) -> None:
+        """To be called every second."""
+        if now - self._noted_at > SLEEP_SECONDS:
+            self._slept_until = now
+        self._noted_at = now
+
+    def slept_lately(self, now: float) -> bool:
+        """Whether what it knew of its slots may not hold any more."""
+        return now - self._noted_at > SLEEP_SECONDS or now - self._slept_until < SLEEP_SECONDS

@@ -108,6 +108,7 @@ class TicketOwner:
     def released(self, grant: Grant, tokens: float | None, *, cancelled: bool) -> None:
         """An answer has ended."""
         pool = grant.ticket.pool
+        self._published.pop(grant.ticket.id, None)
         self._released.append((asyncio.get_running_loop().time(), grant.upstream))
         self._tell(pool, ["released", pool, grant.id, tokens, cancelled])
 

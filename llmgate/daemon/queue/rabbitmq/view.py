@@ -101,7 +101,9 @@ class ClusterView:
         for own in self._room.reports():
             others = [report for peer in peers for report in peer.reports if report.pool == own.pool]
             head = self._owner.head(own.pool)
-            stats.append(merge(own, others, dispatcher=self._dispatcher_of(own.pool, peers), epoch=head.epoch))
+            found = merge(own, others, dispatcher=self._dispatcher_of(own.pool, peers), epoch=head.epoch)
+            over_limit = [self._over_limit(), *(peer.over_limit for peer in peers)]
+            stats.append(replace(found, over_limit_seconds=sum(told.get(own.pool, 0.0) for told in over_limit)))
         return stats
 
     def status(self) -> QueueStatus:
@@ -185,6 +187,15 @@ class ClusterView:
             "running": [asdict(running) for running in self._room.running()],
             "used": self._room.used(),
             "counters": counters,
+            "over_limit": self._over_limit(),
+        }
+
+    def _over_limit(self) -> dict[str, float]:
+        """By pool that this daemon dispatches, how long a slot may have been used twice, in seconds."""
+        return {
+            pool: dispatcher.ledger.counts["over_limit_ms"] / 1000
+            for pool, dispatcher in self._dispatchers.items()
+            if dispatcher.ledger is not None
         }
 
     def prepare(self, ledger: Ledger) -> None:
@@ -198,6 +209,11 @@ class ClusterView:
         )
         if last is not None:
             ledger.pool.line.adopt({int(level): flows for level, flows in last.counters[pool].items()})
+
+    def others_serve(self, pool: str) -> bool:
+        """Whether another daemon reaches an upstream of a pool."""
+        peers = self._control.recent(self._clock())
+        return any(report.pool == pool and report.usable for peer in peers for report in peer.reports)
 
     def neighbours(self) -> list[Neighbour]:
         """Who should be there when a dispatcher takes its census."""

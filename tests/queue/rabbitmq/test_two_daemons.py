@@ -1,0 +1,155 @@
+"""Two daemons, one line: whatever one of them is asked or told, it holds for both."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
+from typing import Any
+
+import pytest
+
+from llmgate.config import QueueSettings
+from llmgate.daemon.queue.rabbitmq.manager import RabbitMQManager
+from llmgate.daemon.queue.ticket import Grant, UpstreamSlots
+from llmgate.errors import CancelledByAdmin, PoolDraining
+from tests.queue.backends import is_quiet, until
+from tests.queue.factory import a_ticket
+
+GPU = UpstreamSlots("gpu", "main", 1)
+
+
+@asynccontextmanager
+async def daemon(
+    url: str, name: str, on_revoked: Callable[[], None] = lambda: None, **changes: Any
+) -> AsyncIterator[RabbitMQManager]:
+    settings = QueueSettings.model_validate({"backend": "rabbitmq", "url": url, "settle_ms": 0, **changes})
+    manager = RabbitMQManager(
+        settings, boot=name, name=name, shape={"x": 1}, pools=["main"], emit=lambda _: None, on_revoked=on_revoked
+    )
+    manager.update_upstream(GPU)
+    await manager.start()
+    running = asyncio.create_task(manager.run())
+    try:
+        yield manager
+    finally:
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)
+        await manager.close()
+
+
+@pytest.fixture
+async def pair(vhost_url: str) -> AsyncIterator[tuple[RabbitMQManager, RabbitMQManager]]:
+    """The first one dispatches."""
+    async with daemon(vhost_url, "one") as one:
+        await until(lambda: is_quiet(one))
+        async with daemon(vhost_url, "two") as two:
+            await until(lambda: is_quiet(one, two))
+            await until(lambda: len(one.status().daemons) == 2 == len(two.status().daemons))
+            yield one, two
+
+
+async def occupy(manager: RabbitMQManager) -> Grant:
+    return await (await manager.submit(a_ticket("busy1", level=1, at=manager.now()))).granted(5)
+
+
+async def test_who_waits_can_be_seen_from_any_daemon(pair: tuple[RabbitMQManager, RabbitMQManager]) -> None:
+    one, two = pair
+    await occupy(one)
+    await two.submit(a_ticket("b1", level=3, at=two.now()))
+    await one.submit(a_ticket("a1", level=2, at=one.now()))
+    await until(lambda: is_quiet(one, two))
+    for asked in pair:
+        assert [(place.ticket_id, place.level) for place in await asked.waiting()] == [("a1", 2), ("b1", 3)]
+        position = await asked.position("b1")
+        assert position is not None
+        assert (position.level, position.ahead) == (3, 1)
+        assert await asked.position("nobody") is None
+
+
+async def test_the_statistics_are_of_both(pair: tuple[RabbitMQManager, RabbitMQManager]) -> None:
+    one, two = pair
+    grant = await occupy(two)
+    await one.submit(a_ticket("a1", level=2, at=one.now()))
+    await until(lambda: all((m.stats()[0].running, m.stats()[0].waiting) == (1, 1) for m in pair))
+    for asked in pair:
+        [stats] = asked.stats()
+        assert (stats.slots, stats.upstreams, stats.dispatcher) == (1, {"gpu": (1, 1)}, "one")
+        assert [running.ticket_id for running in await asked.running()] == ["busy1"]
+    two.release(grant, 10.0)
+    await until(lambda: one.stats()[0].granted == 2 == two.stats()[0].granted)
+
+
+async def test_an_administrator_reaches_requests_of_another_daemon(
+    pair: tuple[RabbitMQManager, RabbitMQManager],
+) -> None:
+    one, two = pair
+    grant = await occupy(one)
+    goes = await one.submit(a_ticket("a1", level=2, at=one.now()))
+    rises = await one.submit(a_ticket("b1", level=5, at=one.now()))
+    assert await two.set_level("b1", 1)
+    assert not await two.set_level("nobody", 1)
+    position = await two.position("b1")
+    assert position is not None
+    assert (position.level, position.submitted_level) == (1, 5)
+    assert await two.cancel("a1")
+    assert not await two.cancel("a1")
+    with pytest.raises(CancelledByAdmin):
+        await goes.granted(1)
+    one.release(grant, 10.0)
+    assert (await rises.granted(5)).ticket.id == "b1"
+
+
+async def test_what_is_wanted_of_a_pool_holds_everywhere_and_for_who_comes_later(
+    vhost_url: str, pair: tuple[RabbitMQManager, RabbitMQManager]
+) -> None:
+    one, two = pair
+    await two.pause("main")
+    place = await one.submit(a_ticket("a1", at=one.now()))
+    await until(lambda: one.stats()[0].state == "paused")
+    with pytest.raises(TimeoutError):
+        await place.granted(0.3)
+    await one.drain("main")
+    assert (await place.granted(5)).ticket.id == "a1"
+    await until(lambda: two.stats()[0].state == "draining")
+    async with daemon(vhost_url, "three") as three:
+        await until(lambda: three.stats()[0].state == "draining")
+        with pytest.raises(PoolDraining):
+            await three.submit(a_ticket("c1", at=three.now()))
+
+
+async def test_the_other_daemons_hear_that_rights_were_changed(vhost_url: str) -> None:
+    told: list[str] = []
+    async with AsyncExitStack() as stack:
+        one = await stack.enter_async_context(daemon(vhost_url, "one", lambda: told.append("one")))
+        await stack.enter_async_context(daemon(vhost_url, "two", lambda: told.append("two")))
+        await until(lambda: len(one.status().daemons) == 2)
+        one.tell_revoked()
+        await until(lambda: bool(told))
+        assert told == ["two"]
+
+
+async def test_a_dispatcher_that_stops_hands_over_and_nobody_loses_the_place(vhost_url: str) -> None:
+    async with daemon(vhost_url, "two") as two:
+        async with daemon(vhost_url, "one") as one:
+            await until(lambda: is_quiet(one, two))
+            grant = await occupy(two)
+            places = [await two.submit(a_ticket(f"a{n}", at=two.now())) for n in range(20)]
+            await until(lambda: is_quiet(one, two))
+        await until(lambda: two.stats()[0].dispatcher == "two")
+        assert [place.ticket_id for place in await two.waiting()] == [f"a{n}" for n in range(20)]
+        for place in places:
+            two.release(grant, 10.0)
+            grant = await place.granted(5)
+        assert two.stats()[0].granted == 21
+
+
+async def test_who_reaches_no_upstream_leaves_the_dispatching_to_who_does(
+    pair: tuple[RabbitMQManager, RabbitMQManager],
+) -> None:
+    one, two = pair
+    await until(lambda: any(report.usable for peer in one.control.peers.values() for report in peer.reports))
+    one.update_upstream(UpstreamSlots("gpu", "main", 1, usable=False))
+    await until(lambda: two.stats()[0].dispatcher == "two", 15)
+    place = await two.submit(a_ticket("a1", at=two.now()))
+    assert (await place.granted(5)).upstream == "gpu"

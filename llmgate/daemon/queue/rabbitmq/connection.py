@@ -144,9 +144,11 @@ def explain(failure: BaseException, shown: str) -> ConfigError | BrokerUnavailab
         return failure
     text = _words(failure)
     message, hint = f"The broker at {shown} cannot be reached: {text}.", "Check queue.url."
+    if shown.startswith("amqps"):  # who lacks a certificate is often just hung up on
+        hint = "Check queue.url and queue.tls_*."
     if isinstance(failure, ProbableAuthenticationError) or "ACCESS_REFUSED - Login" in text:
         return ConfigError(f"The broker at {shown} refuses the login of queue.url.", hint="Check user and password.")
-    if isinstance(failure, ssl.SSLError):
+    if isinstance(failure, ssl.SSLError) or isinstance(failure.__cause__, ssl.SSLError):
         message, hint = f"No TLS with the broker at {shown}: {failure}.", "Check queue.url and queue.tls_*."
     elif "NOT_ALLOWED" in text and "not found" in text:
         message = f"The virtual host of queue.url does not exist at {shown}."

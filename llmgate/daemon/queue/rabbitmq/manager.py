@@ -115,8 +115,8 @@ class RabbitMQManager(QueueManagerInterface):
         try:
             await self._open()
         except BrokerUnavailable as failure:
-            self._condition.reason = failure.message
-            self._log.warning("broker_unavailable", reason=failure.message)
+            self._condition.reason = failure.text()
+            self._log.warning("broker_unavailable", reason=failure.text())
 
     async def run(self) -> None:
         async with asyncio.TaskGroup() as group:

@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps
 
 .DEFAULT_GOAL := help
-.PHONY: help demo serve setup check test services bench-quick bench-cluster lock wheel example clean
+.PHONY: help demo cluster-demo serve setup check test services bench-quick bench-cluster lock wheel example clean
 
 help: ## This list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -16,6 +16,10 @@ demo: $(VENV)/.demo ## Start the gateway with a real model; nothing else is need
 
 serve: $(VENV)/.demo ## Start the gateway in front of Ollama on this machine
 	@exec $(BIN)/llmgate serve $(ARGS)
+
+cluster-demo: $(VENV)/.demo services ## Three daemons with one waiting line behind nginx, to watch and to break
+	@sh bench/install.sh
+	@exec $(BIN)/python -m deploy.cluster_demo
 
 setup: $(VENV)/.dev ## Install what development needs into .venv
 
@@ -30,7 +34,7 @@ test: setup services ## Set everything up and run every test
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	$(BIN)/pytest
+	$(BIN)/pytest -n 2 --dist loadgroup
 
 services: ## Install the servers that tests start privately (Debian packages)
 	@sh tests/services/install.sh

@@ -58,7 +58,7 @@ async def watch_queue(cli: Cli, interval: float) -> None:
 
 
 async def _look(client: AdminClient) -> Sight:
-    # One after the other on one connection: behind a load balancer the same daemon tells all of it.
+    # One after the other on one connection: behind a balancer that keeps to it, the same daemon tells all of it.
     queue = await client.queue_status()
     pools = await client.queue_stats()
     waiting = await client.waiting(FIRST)

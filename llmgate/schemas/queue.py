@@ -61,7 +61,7 @@ class PoolStats(Answer):
     upstreams: dict[str, tuple[int, int]]
     dispatcher: str
     epoch: int
-    over_limit_seconds: float
+    over_limit_seconds: float = 0.0
 
 
 class QueueDaemon(Answer):

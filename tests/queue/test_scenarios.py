@@ -42,7 +42,7 @@ class Replays:
             turns = asyncio.Semaphore(TOGETHER)
             # The longest ones first, so that none is left over in the end.
             everything = sorted(itertools.product(SCENARIOS, BROKERS), key=lambda pair: -duration(pair[0]))
-            with patch.object(pool, "DIGEST_SECONDS", 0.01):  # a scenario's seconds are short
+            with patch.object(pool, "DIGEST_SECONDS", 0.0):  # a scenario's seconds are short
                 await asyncio.gather(*(self._replay(name, one, new_vhost(), turns) for one, name in everything))
         return self._outcomes[backend, scenario.stem]
 
@@ -56,11 +56,12 @@ class Replays:
                 self._outcomes[backend, scenario.stem] = None
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def replays() -> Replays:
     return Replays()
 
 
+@pytest.mark.xdist_group("replays")
 @pytest.mark.parametrize("backend", BROKERS)
 @pytest.mark.parametrize("scenario", SCENARIOS, ids=lambda path: path.stem)
 async def test_the_broker_behaves_as_the_scenario_tells(

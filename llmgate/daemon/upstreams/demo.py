@@ -39,7 +39,8 @@ class DemoModel:
 
     name = MODEL
 
-    def __init__(self) -> None:
+    def __init__(self, slots: int = SLOTS) -> None:
+        self._slots = slots
         self._process: Process | None = None
 
     async def start(self) -> UpstreamSettings:
@@ -50,6 +51,7 @@ class DemoModel:
             sys.executable,
             "-m",
             __name__,
+            str(self._slots),
             stdin=PIPE,
             stdout=PIPE,
             stderr=DEVNULL,
@@ -60,7 +62,7 @@ class DemoModel:
         except BaseException:
             await self.stop()
             raise
-        return UpstreamSettings.model_validate({"name": "demo", "kind": "openai", "url": url, "slots": SLOTS})
+        return UpstreamSettings.model_validate({"name": "demo", "kind": "openai", "url": url, "slots": self._slots})
 
     async def stop(self) -> None:
         """End the process; harmless when there is none."""
@@ -104,7 +106,7 @@ def _model_file() -> Path:
     return files[0]
 
 
-def serve() -> None:
+def serve(slots: int) -> None:
     """The child: serve the model until the standard input closes. Prints ``{"url": …}`` when it is ready."""
     import xllamacpp  # noqa: PLC0415 - optional, and only the child loads the native library
 
@@ -113,7 +115,7 @@ def serve() -> None:
     parameters.model_alias = {MODEL}
     parameters.hostnames = ["127.0.0.1"]
     parameters.port = 0
-    parameters.n_parallel = SLOTS
+    parameters.n_parallel = slots
     parameters.n_ctx = CONTEXT_TOKENS
     # Its threads wait for each other by spinning: with one per core, anything else that runs makes it crawl.
     parameters.cpuparams.n_threads = max(1, (os.cpu_count() or 2) // 2)
@@ -134,4 +136,4 @@ def serve() -> None:
 
 
 if __name__ == "__main__":
-    serve()
+    serve(int(sys.argv[1]) if len(sys.argv) > 1 else SLOTS)

@@ -52,6 +52,8 @@ class Peer:
     used: dict[str, int] = field(default_factory=dict)
     over_limit: dict[str, float] = field(default_factory=dict)
     """By pool that it dispatches, see PoolStats."""
+    busy: dict[str, dict[str, int]] = field(default_factory=dict)
+    """By pool that it dispatches and by upstream, the slots that are in use."""
     counters: dict[str, dict[str, dict[str, float]]] = field(default_factory=dict)
     """By pool that it dispatches and by level, what its flows have been served."""
 
@@ -173,6 +175,7 @@ class ControlPlane:
             running=list(told["running"]),
             used=dict(told["used"]),
             over_limit=dict(told["over_limit"]),
+            busy=dict(told["busy"]),
             counters=dict(told["counters"]),
         )
         for pool, (when, mode) in told["modes"].items():

@@ -103,7 +103,8 @@ class ClusterView:
             head = self._owner.head(own.pool)
             found = merge(own, others, dispatcher=self._dispatcher_of(own.pool, peers), epoch=head.epoch)
             over_limit = [self._over_limit(), *(peer.over_limit for peer in peers)]
-            stats.append(replace(found, over_limit_seconds=sum(told.get(own.pool, 0.0) for told in over_limit)))
+            found = replace(found, over_limit_seconds=sum(told.get(own.pool, 0.0) for told in over_limit))
+            stats.append(self._as_dispatched(found, peers))
         return stats
 
     def status(self) -> QueueStatus:
@@ -133,6 +134,23 @@ class ClusterView:
         return waiting / max(1, self._room.capacity(pool))
 
     # -- inside ------------------------------------------------------------------------------
+
+    def _as_dispatched(self, stats: PoolStats, peers: Sequence[Peer]) -> PoolStats:
+        """With what runs as the dispatcher has it: heartbeats of different moments may add up to more than there is."""
+        told = [self._busy(), *(peer.busy for peer in peers)]
+        busy = next((one[stats.pool] for one in told if stats.pool in one), None)
+        if busy is None:
+            return stats
+        upstreams = {name: (busy.get(name, 0), slots) for name, (_, slots) in stats.upstreams.items()}
+        return replace(stats, running=sum(busy.values()), upstreams=upstreams)
+
+    def _busy(self) -> dict[str, dict[str, int]]:
+        """By pool that this daemon dispatches and by upstream, the slots that are in use."""
+        return {
+            pool: dispatcher.ledger.busy()
+            for pool, dispatcher in self._dispatchers.items()
+            if dispatcher.dispatches and dispatcher.ledger is not None
+        }
 
     def _dispatcher_of(self, pool: str, peers: Sequence[Peer]) -> str:
         dispatcher = self._dispatchers.get(pool)
@@ -188,6 +206,7 @@ class ClusterView:
             "used": self._room.used(),
             "counters": counters,
             "over_limit": self._over_limit(),
+            "busy": self._busy(),
         }
 
     def _over_limit(self) -> dict[str, float]:

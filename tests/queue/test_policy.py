@@ -227,3 +227,14 @@ def test_a_resting_slot_is_not_free() -> None:
     resting = upstream("a", slots=1)
     resting.resting = 1
     assert chosen(resting) is None
+
+
+def test_a_flow_that_is_new_starts_level_with_the_least_served_that_were_taken_over() -> None:
+    """Otherwise it would be served alone until it had caught up with what the others got long ago."""
+    line = WaitingLine(aging_seconds=30, aged_share=0.25)
+    line.adopt({2: {"old": 100_000.0, "older": 200_000.0}})
+    for number in range(3):
+        line.add(a_ticket(f"new{number}", at=1.0, flow="new"), 1.0)
+        line.add(a_ticket(f"old{number}", at=2.0, flow="old"), 2.0)
+    turns = [turn.ticket.flow for _ in range(6) if (turn := line.take())]
+    assert turns == ["new", "old"] * 3

@@ -133,6 +133,8 @@ class Line:
             if name not in self._active and name not in self._idle:
                 flow = Flow(name)
                 flow.counter = counter
+                if self._left_last is None or counter < self._left_last.counter:
+                    self._left_last = flow  # a flow that is new to all starts level with the least served of these
                 self._remember(flow)
 
     def first(self) -> Waiting | None:

@@ -9,9 +9,10 @@ from collections.abc import Callable, Sequence
 from llmgate.config import QueueSettings
 from llmgate.daemon.events import Event
 from llmgate.daemon.queue.interface import Place, QueueManagerInterface
+from llmgate.daemon.queue.place import Wait, wait_until
 from llmgate.daemon.queue.pool import Mode
 from llmgate.daemon.queue.report import merge
-from llmgate.daemon.queue.room import Wait, WaitingRoom, wait_until
+from llmgate.daemon.queue.room import WaitingRoom
 from llmgate.daemon.queue.ticket import Grant, PoolStats, Position, QueueStatus, Running, Ticket, UpstreamSlots
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING
 
 from llmgate.daemon.queue.flows import DEAD
@@ -12,6 +13,14 @@ from llmgate.errors import Conflict, LLMGateError
 
 if TYPE_CHECKING:
     from llmgate.daemon.queue.room import WaitingRoom
+
+
+Wait = Callable[["asyncio.Future[None]", float | None], Awaitable[object]]
+
+
+async def wait_until(done: asyncio.Future[None], timeout: float | None) -> None:
+    """Wait until ``done`` has a result, at most ``timeout`` seconds. Cancelling this leaves ``done`` alone."""
+    await asyncio.wait([done], timeout=timeout)
 
 
 class RoomPlace(Place):
@@ -53,7 +62,7 @@ class RoomPlace(Place):
             return
         self.end(Conflict("This place in line has been given up."))
         if isinstance(handed_out, Grant):
-            self._room.release(handed_out, 0.0)
+            self._room.abandon(handed_out)
 
     def end(self, end: Grant | LLMGateError) -> None:
         """The wait is over."""

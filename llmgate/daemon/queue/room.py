@@ -14,26 +14,19 @@ import math
 import random
 import time
 from collections import Counter, defaultdict
-from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from llmgate.config import QueueSettings
 from llmgate.daemon.events import Event, TicketPromoted
 from llmgate.daemon.queue.admission import Admission, Crowd
 from llmgate.daemon.queue.flows import LazyHeap, Waiting
-from llmgate.daemon.queue.place import RoomPlace
+from llmgate.daemon.queue.place import RoomPlace, Wait, wait_until
 from llmgate.daemon.queue.policy import LOOK_AHEAD, Turn, WaitingLine
 from llmgate.daemon.queue.pool import Mode, Pool
 from llmgate.daemon.queue.report import PoolReport
 from llmgate.daemon.queue.slots import SlotBook, UpstreamState
 from llmgate.daemon.queue.ticket import Grant, Position, Running, Ticket, UpstreamSlots
 from llmgate.errors import CancelledByAdmin, Conflict, LLMGateError, QueueTimeout
-
-Wait = Callable[["asyncio.Future[None]", float | None], Awaitable[object]]
-
-
-async def wait_until(done: asyncio.Future[None], timeout: float | None) -> None:
-    """Wait until ``done`` has a result, at most ``timeout`` seconds. Cancelling this leaves ``done`` alone."""
-    await asyncio.wait([done], timeout=timeout)
 
 
 class WaitingRoom:
@@ -53,6 +46,7 @@ class WaitingRoom:
         wait: Wait = wait_until,
         chance: Callable[[], float] = random.random,
         left: Callable[[RoomPlace], None] = lambda _: None,
+        abandoned: Callable[[Grant], None] = lambda _: None,
         about_to_go: Callable[[str], int] = lambda _: 0,
     ) -> None:
         self._settings = settings
@@ -60,6 +54,7 @@ class WaitingRoom:
         self._clock = clock
         self.wait = wait
         self._left = left
+        self._abandoned = abandoned
         self._about_to_go = about_to_go
         self._pools: dict[str, Pool] = {}
         self._slots = SlotBook()
@@ -171,6 +166,11 @@ class WaitingRoom:
         self._slots.give_back(grant.upstream, now + rest if rest else None)
         self._tend_all(now)
         return True
+
+    def abandon(self, grant: Grant) -> None:
+        """Nobody has taken a grant, and nobody will."""
+        if self.release(grant, 0.0):
+            self._abandoned(grant)
 
     def give_up(self, place: RoomPlace) -> None:
         """Somebody does not wait any more."""

@@ -84,6 +84,10 @@ class SlotBook:
             upstream.share = None if shares is None else shares.get(upstream.name, 0)
         self._shares = shares
 
+    def expect(self, name: str, pool: str) -> None:
+        """Something runs on an upstream that is perhaps not known here yet."""
+        self._upstreams.setdefault(name, UpstreamState(name, pool, slots=0, usable=False))
+
     def occupy(self, name: str) -> bool:
         """Count a slot that somebody else has granted. False when there is no such upstream here."""
         known = self._upstreams.get(name)

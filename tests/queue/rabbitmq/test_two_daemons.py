@@ -11,10 +11,12 @@ import pytest
 
 from llmgate.config import QueueSettings
 from llmgate.daemon.queue.rabbitmq.manager import RabbitMQManager
+from llmgate.daemon.queue.rabbitmq.members import Presence
 from llmgate.daemon.queue.ticket import Grant, UpstreamSlots
 from llmgate.errors import CancelledByAdmin, PoolDraining
 from tests.queue.backends import is_quiet, until
 from tests.queue.factory import a_ticket
+from tests.services.fixtures import StartBroker
 
 GPU = UpstreamSlots("gpu", "main", 1)
 
@@ -49,6 +51,13 @@ async def pair(vhost_url: str) -> AsyncIterator[tuple[RabbitMQManager, RabbitMQM
             yield one, two
 
 
+async def until_runs(asked: RabbitMQManager, ticket_ids: list[str]) -> None:
+    """Which requests run is told by the heartbeats, once a second."""
+    async with asyncio.timeout(5):
+        while [running.ticket_id for running in await asked.running()] != ticket_ids:
+            await asyncio.sleep(0)
+
+
 async def occupy(manager: RabbitMQManager) -> Grant:
     return await (await manager.submit(a_ticket("busy1", level=1, at=manager.now()))).granted(5)
 
@@ -75,7 +84,7 @@ async def test_the_statistics_are_of_both(pair: tuple[RabbitMQManager, RabbitMQM
     for asked in pair:
         [stats] = asked.stats()
         assert (stats.slots, stats.upstreams, stats.dispatcher) == (1, {"gpu": (1, 1)}, "one")
-        assert [running.ticket_id for running in await asked.running()] == ["busy1"]
+        await until_runs(asked, ["busy1"])
     two.release(grant, 10.0)
     await until(lambda: one.stats()[0].granted == 2 == two.stats()[0].granted)
 
@@ -153,3 +162,78 @@ async def test_who_reaches_no_upstream_leaves_the_dispatching_to_who_does(
     await until(lambda: two.stats()[0].dispatcher == "two", 15)
     place = await two.submit(a_ticket("a1", at=two.now()))
     assert (await place.granted(5)).upstream == "gpu"
+
+
+async def test_a_new_daemon_that_wins_the_lock_comes_after_all_dispatchers_before_it(vhost_url: str) -> None:
+    """It cannot know their epochs by itself, and the others would obey nobody of an older one."""
+    async with daemon(vhost_url, "two") as two:
+        async with daemon(vhost_url, "one") as one:
+            await until(lambda: is_quiet(one, two))
+            for manager in (one, two):
+                manager.owner.heard_epochs({"main": 7})
+            first = two._link
+            assert first is not None
+            first.lose("so that nobody dispatches")
+            await until(lambda: two._link is not first, 15)
+            await until(lambda: is_quiet(one, two), 15)
+            assert one.stats()[0].epoch > 7
+        await until(lambda: is_quiet(two), 15)
+        # A dispatcher that does not know it is told so, and goes on from there.
+        ledger = two.dispatchers["main"].ledger
+        assert ledger is not None
+        ledger.epoch = 1
+        await until(lambda: ledger.epoch > 7, 15)
+        place = await two.submit(a_ticket("a1", at=two.now()))
+        assert (await place.granted(5)).epoch > 7
+
+
+async def test_an_inbox_that_is_deleted_is_noticed(vhost_url: str) -> None:
+    async with daemon(vhost_url, "one") as one:
+        await until(lambda: is_quiet(one))
+        first = one._link
+        assert first is not None
+        channel = await first.dispatch.channel()
+        await first._listening.queue_delete(first._inbox)
+        await channel.close()
+        await until(lambda: one._link is not None and one._link is not first, 20)
+        await until(lambda: is_quiet(one), 15)
+        assert (await (await one.submit(a_ticket("a1", at=one.now()))).granted(5)).upstream == "gpu"
+
+
+async def test_tickets_that_were_lost_come_back_also_while_a_line_is_full(vhost_url: str) -> None:
+    async with daemon(vhost_url, "one", window=10) as one:
+        await until(lambda: is_quiet(one))
+        grant = await occupy(one)
+        async with daemon(vhost_url, "two", window=10) as two:
+            early = [await two.submit(a_ticket(f"b{n}", level=1, at=two.now())) for n in range(3)]
+            await until(lambda: is_quiet(one, two))
+            for n in range(50):
+                await one.submit(a_ticket(f"a{n}", at=one.now()))
+            ledger = one.dispatchers["main"].ledger
+            assert ledger is not None
+            await until(lambda: ledger.held >= 13)
+            ledger.settle(ledger.members["two"], Presence.DEAD, one.now())  # its tickets are forgotten
+            assert ledger.held == 10
+            assert two._link is not None
+            two._link.lose("as if it had been away")
+            await until(lambda: ledger.held == 13, 15)
+            holder = one
+            for place in early:
+                holder.release(grant, 1.0)
+                grant, holder = await place.granted(10), two
+
+
+async def test_who_was_started_without_a_broker_waits_for_what_the_others_run(broker: StartBroker) -> None:
+    rabbit = broker()
+    async with daemon(rabbit.url(), "one") as one:
+        await until(lambda: is_quiet(one))
+        grant = await occupy(one)
+        rabbit.kill()
+        await until(lambda: one.status().state == "degraded")
+        async with daemon(rabbit.url(), "two") as two:
+            place = await two.submit(a_ticket("b1", at=two.now()))
+            await asyncio.to_thread(rabbit.start)
+            with pytest.raises(TimeoutError):  # the only slot is in use
+                await place.granted(8)
+            one.release(grant, 1.0)
+            assert (await place.granted(10)).upstream == "gpu"

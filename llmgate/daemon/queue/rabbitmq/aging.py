@@ -18,7 +18,8 @@ from llmgate.daemon.queue.rabbitmq.wire import TicketMessage
 SLACK = 0.005
 """Seconds by which a ticket is returned after its time: the broker's clock for it started that much later."""
 BOUNCE = 0.02
-"""A ticket that was returned too early comes back to the same line, and is tried again after so many seconds."""
+"""A ticket that was returned too early comes back to the same line, and is tried again after so many seconds, then
+twice that, and so on: the clocks of its owner and of the dispatcher may differ by much."""
 FRESH = 0.05
 """A ticket that arrives within this part of ``aging_seconds`` after its time began has just come from the broker's
 hand: its time there begins now."""
@@ -50,6 +51,7 @@ class AgingManager:
         self._aging_seconds = settings.aging_seconds
         self._hold_seconds = settings.hold_seconds
         self._returned: OrderedDict[str, tuple[int, float]] = OrderedDict()
+        self._bounces: OrderedDict[str, int] = OrderedDict()
         self._holds: LazyHeap[float, Held] = LazyHeap()
         self._stamp = DEAD
 
@@ -57,7 +59,14 @@ class AgingManager:
         """Since when a ticket counts as standing in the line from which it was handed out."""
         came_from, since = self._returned.pop(message.ticket.id, (None, 0.0))
         if came_from == line:  # its time there goes on; if that seemed to be up, the broker thinks otherwise
-            return max(since, now + BOUNCE - self._aging_seconds)
+            bounces = self._bounces.get(message.ticket.id, 0)
+            if since + self._aging_seconds > now:
+                return since
+            self._bounces[message.ticket.id] = bounces + 1
+            if len(self._bounces) > MOST_RETURNED:
+                self._bounces.popitem(last=False)
+            return now + min(BOUNCE * 2.0**bounces, self._aging_seconds / 4) - self._aging_seconds
+        self._bounces.pop(message.ticket.id, None)
         nominal = message.since + self._aging_seconds * hops(message, line)
         is_fresh = now - nominal < FRESH * self._aging_seconds
         return (now if is_fresh else nominal) + SLACK

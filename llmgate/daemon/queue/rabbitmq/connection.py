@@ -16,7 +16,13 @@ import aio_pika
 import aiormq
 from aio_pika.abc import AbstractConnection
 from aiormq.abc import AbstractChannel
-from aiormq.exceptions import AMQPError, ChannelAccessRefused, ConnectionClosed, ProbableAuthenticationError
+from aiormq.exceptions import (
+    AMQPError,
+    ChannelAccessRefused,
+    ConnectionClosed,
+    InvalidFrameError,
+    ProbableAuthenticationError,
+)
 from yarl import URL
 
 from llmgate.config import QueueSettings
@@ -153,7 +159,7 @@ def explain(failure: BaseException, shown: str) -> ConfigError | BrokerUnavailab
     elif "NOT_ALLOWED" in text and "not found" in text:
         message = f"The virtual host of queue.url does not exist at {shown}."
         hint = "Create it (rabbitmqctl add_vhost), or correct the last part of the URL."
-    elif "NOT_ALLOWED" in text:
+    elif "NOT_ALLOWED" in text and "limit" not in text and "is down" not in text:
         message, hint = f"The user of queue.url may not use the virtual host at {shown}.", _PERMIT
     elif isinstance(failure, ChannelAccessRefused) or "ACCESS_REFUSED" in text:
         message = f"The user of queue.url lacks a permission at {shown}: {text}."
@@ -163,8 +169,20 @@ def explain(failure: BaseException, shown: str) -> ConfigError | BrokerUnavailab
     return ConfigError(message, hint=hint)
 
 
+def _told(failure: BaseException) -> str:
+    """Why the broker has closed a connection that was about to be opened. aiormq only says that it did not expect the
+    frame that tells it; that frame is where it gave up."""
+    trace = failure.__traceback__
+    while trace is not None and trace.tb_next is not None:
+        trace = trace.tb_next
+    frame = trace.tb_frame.f_locals.get("frame") if trace is not None else None
+    return str(getattr(frame, "reply_text", ""))
+
+
 def _words(failure: BaseException) -> str:
     """One line of what happened, without addresses of objects."""
+    if isinstance(failure, InvalidFrameError) and (told := _told(failure)):
+        return told
     if isinstance(failure, TimeoutError):
         return "it does not answer in time"
     if isinstance(failure, aiormq.exceptions.AMQPChannelError | ConnectionClosed) and len(failure.args) > 1:

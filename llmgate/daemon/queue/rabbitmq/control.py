@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -49,13 +50,18 @@ class Peer:
     dispatches: list[str] = field(default_factory=list)
     reports: list[PoolReport] = field(default_factory=list)
     running: list[dict[str, Any]] = field(default_factory=list)
-    used: dict[str, int] = field(default_factory=dict)
     over_limit: dict[str, float] = field(default_factory=dict)
     """By pool that it dispatches, see PoolStats."""
     busy: dict[str, dict[str, int]] = field(default_factory=dict)
     """By pool that it dispatches and by upstream, the slots that are in use."""
     counters: dict[str, dict[str, dict[str, float]]] = field(default_factory=dict)
     """By pool that it dispatches and by level, what its flows have been served."""
+
+
+def cluster_clock() -> Callable[[], float]:
+    """Seconds that never go back in one process and are, but for the clocks' difference, the same in all."""
+    offset = time.time() - time.monotonic()
+    return lambda: offset + time.monotonic()
 
 
 def difference(own: Shape, other: Shape) -> str | None:
@@ -173,7 +179,6 @@ class ControlPlane:
             dispatches=list(told["dispatches"]),
             reports=[PoolReport.from_wire(report) for report in told["reports"]],
             running=list(told["running"]),
-            used=dict(told["used"]),
             over_limit=dict(told["over_limit"]),
             busy=dict(told["busy"]),
             counters=dict(told["counters"]),
@@ -196,15 +201,17 @@ class ControlPlane:
 
     def recent(self, now: float, seconds: float = PEER_SECONDS) -> list[Peer]:
         """The others that were heard lately."""
-        for boot in [peer.boot for peer in self.peers.values() if now - peer.heard_at > FORGET_SECONDS]:
-            self.heard_bye(boot)
+        if self._parted_at is None:  # while nobody can be heard, nobody is forgotten
+            for boot in [peer.boot for peer in self.peers.values() if now - peer.heard_at > FORGET_SECONDS]:
+                self.heard_bye(boot)
         return [peer for peer in self.peers.values() if now - peer.heard_at <= seconds]
 
     # -- questions ---------------------------------------------------------------------------
 
     def set_mode(self, pool: str, mode: Mode) -> None:
         """An administrator wants something of a pool, everywhere."""
-        when = self._clock()
+        last, _ = self.modes.get(pool, (float("-inf"), mode))
+        when = max(self._clock(), last + 0.001)  # another daemon's clock may be ahead
         self.heard_mode(pool, when, mode)
         self.announce("mode", pool, when, mode.value)
 

@@ -73,7 +73,8 @@ class Neighbour:
 class Dispatcher:
     """One pool's, on one link. ``head`` is kept by the daemon's inbox; ``neighbours`` tells who should be there;
     ``upstreams`` what this daemon knows of the pool's, ``others_serve`` whether another daemon reaches one of them,
-    ``prepare`` hands over what is known of the pool. ``since_outage`` tells when the broker was away last."""
+    ``prepare`` hands over what is known of the pool. ``since_outage`` tells when the broker was away last, and
+    ``knows_others`` that this daemon had met the others before."""
 
     def __init__(
         self,
@@ -89,6 +90,7 @@ class Dispatcher:
         prepare: Callable[[Ledger], None],
         others_serve: Callable[[], bool],
         since_outage: float,
+        knows_others: bool,
     ) -> None:
         self.pool = pool
         self.ledger: Ledger | None = None
@@ -102,6 +104,7 @@ class Dispatcher:
         self._prepare = prepare
         self._others_serve = others_serve
         self._since_outage = since_outage
+        self._knows_others = knows_others
         self._idle_since: float | None = None
         self._channel: AbstractChannel
         self._publisher: Publisher
@@ -163,7 +166,7 @@ class Dispatcher:
             self._ping(ledger)
             await asyncio.sleep(CENSUS_PING_SECONDS)
             self._sweep(ledger, self._clock())
-            if all(member.counted or member.is_gone for member in ledger.members.values()):
+            if self._knows_others and all(member.counted or member.is_gone for member in ledger.members.values()):
                 return
 
     async def _prime(self) -> None:
@@ -247,6 +250,7 @@ class Dispatcher:
                 member.announced = True  # nobody needs to wait for it in a census any more
                 self._publisher.tell(CONTROL, "", ["dead", member.boot])
         ledger.take_back(now)
+        ledger.note_over_limit(now)
         ledger.forget_gone(now)
 
     # -- what it is told ---------------------------------------------------------------------
@@ -280,6 +284,9 @@ class Dispatcher:
             ledger.leave(rest[0], rest[1])
         elif name == "pong" and rest[0] == ledger.epoch:
             ledger.pong(boot, rest[1], [(one[0], one[1]) for one in rest[2]], now)
+            ledger.note_clock(boot, now - float(rest[3]))
+        elif name == "outdated":
+            ledger.epoch = max(ledger.epoch, int(rest[0]) + 1)
         elif name == "waiting" and ledger.granting:
             self._audit(ledger, boot, rest[0])
 
@@ -306,12 +313,10 @@ class Dispatcher:
             self.tell(member.boot, ["audit", self.pool])
 
     def _audit(self, ledger: Ledger, boot: str, waiting: Sequence[Sequence[Any]]) -> None:
-        """What an owner has waiting, and neither the broker nor we have, must be published again. While a window is
-        full there are more tickets in the broker than we can see."""
-        if not ledger.window_is_full(self._link.queues.window):
-            missing = ledger.missing((str(ticket_id), int(seq)) for ticket_id, seq in waiting)
-            if missing:
-                self.tell(boot, ["missing", self.pool, missing])
+        """What an owner has waiting, and neither the broker nor we have, must be published again."""
+        told = ((str(one[0]), int(one[1]), int(one[2]), bool(one[3])) for one in waiting)
+        if missing := ledger.missing(told, self._link.queues.window):
+            self.tell(boot, ["missing", self.pool, missing])
 
     # -- effects -----------------------------------------------------------------------------
 

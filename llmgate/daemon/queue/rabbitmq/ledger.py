@@ -8,53 +8,24 @@ whose turn it is; the ticket is acknowledged when the owner has accepted. The ow
 from __future__ import annotations
 
 import itertools
-from collections import Counter, OrderedDict
+from collections import Counter, OrderedDict, defaultdict
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
-from typing import Protocol
 
 from llmgate.config import QueueSettings
 from llmgate.daemon.queue.policy import AGED_LANE, LAST_AGING_LEVEL, Turn, WaitingLine
 from llmgate.daemon.queue.pool import Mode, Pool
 from llmgate.daemon.queue.rabbitmq.aging import AgingManager, Held
 from llmgate.daemon.queue.rabbitmq.members import Member, Presence
-from llmgate.daemon.queue.rabbitmq.wire import Item, TicketMessage
+from llmgate.daemon.queue.rabbitmq.offers import Effects, Offer
+from llmgate.daemon.queue.rabbitmq.wire import TicketMessage
 from llmgate.daemon.queue.slots import SlotBook
 
 ANSWER_SECONDS = 1.0
 """An offer that is not answered for so long is taken back; the owner refuses it when it comes later than that."""
+APART_SECONDS = 0.5
 FORGET_SECONDS = 120.0
 TOMBS = 50_000
 """Tickets that left before they arrived here, remembered until they do."""
-
-
-class Effects(Protocol):
-    """What a ledger makes happen."""
-
-    def acknowledge(self, tag: int) -> None:
-        """The broker may forget a ticket."""
-
-    def give_back(self, tag: int) -> None:
-        """The broker gets a ticket back: to age it, or to hand it out anew."""
-
-    def tell(self, boot: str, item: Item) -> None:
-        """An item for one daemon."""
-
-
-@dataclass(slots=True, eq=False)
-class Offer:
-    """A slot that was offered to a ticket's owner or, once ``accepted``, is used by it. ``mark`` is the number of the
-    last ping before it: who answers a later one has answered this offer before, or never got it."""
-
-    id: str
-    boot: str
-    upstream: str
-    mark: int
-    held: Held | None = None
-    """None, as ``turn``, for what was granted in another epoch, or by the owner itself."""
-    turn: Turn | None = None
-    offered_at: float = 0.0
-    accepted: bool = False
 
 
 class Ledger:
@@ -69,6 +40,10 @@ class Ledger:
         self.granting = False
         """Not before it is known what runs."""
         self.counts: Counter[str] = Counter()
+        self.over_limit: dict[str, float] = defaultdict(float)
+        """Seconds by pool, see PoolStats; whoever makes the ledger may put one that lives longer in its place."""
+        self._most: dict[str, int] = {}
+        self._looked_at: float | None = None
         self._settings = settings
         self._effects = effects
         self._aging = AgingManager(settings)
@@ -83,11 +58,6 @@ class Ledger:
     def held(self) -> int:
         """Tickets in its hands."""
         return len(self._held)
-
-    def knows(self, ticket_id: str, seq: int) -> bool:
-        """Whether this ticket, or a newer form of it, is here."""
-        held = self._held.get(ticket_id)
-        return held is not None and held.message.seq >= seq
 
     def arrive(self, message: TicketMessage, tag: int, line: int, now: float) -> None:
         """The broker has handed a ticket out, from this line."""
@@ -104,6 +74,7 @@ class Ledger:
             return
         if known is not None:
             self._drop(known)
+        message = message.later(member.clock_ahead)
         since = self._aging.arrival(message, line, now)
         level = LAST_AGING_LEVEL if line == AGED_LANE else line
         held = Held(message, tag, line, level, line == AGED_LANE, since, now)
@@ -137,9 +108,16 @@ class Ledger:
         dues = (self.pool.line.next_due(), self._aging.next_hold(), self.slots.next_due())
         return min((due for due in dues if due is not None), default=None)
 
-    def missing(self, waiting: Iterable[tuple[str, int]]) -> list[str]:
-        """Which of an owner's waiting tickets are neither here nor known to have left."""
-        return [ticket_id for ticket_id, seq in waiting if not self.knows(ticket_id, seq)]
+    def missing(self, waiting: Iterable[tuple[str, int, int, bool]], window: int) -> list[str]:
+        """Which of an owner's waiting tickets (id, seq, line, lost for all that it knows) are not here. While a line's
+        window is full the broker has more tickets of it than we can see."""
+        known = {ticket_id: held.message.seq for ticket_id, held in self._held.items()}
+        in_line = Counter(held.line for held in self._held.values())
+        return [
+            ticket_id
+            for ticket_id, seq, line, is_lost in waiting
+            if known.get(ticket_id, -1) < seq and (is_lost or in_line[line] < window)
+        ]
 
     def _enter(self, held: Held) -> None:
         self.pool.line.add_at(held.message.ticket, held.level, aged=held.aged, since=held.since)
@@ -200,8 +178,9 @@ class Ledger:
         self._withdraw(offer)
         if reason == "gone":
             self._forget_ticket(offer)
-        else:
-            self._wait_again(offer)
+        elif (held := offer.held) is not None and self._held.get(held.id) is held:
+            # Not again before its owner has answered the next ping: what was the reason may last.
+            self._parked.setdefault(offer.boot, {})[held.id] = held
 
     def released(self, offer_id: str, tokens: float | None, now: float, *, cancelled: bool) -> None:
         """An answer has ended. ``tokens`` as in ``QueueManagerInterface.release``."""
@@ -221,7 +200,8 @@ class Ledger:
     def take_back(self, now: float) -> None:
         """Offers that nobody has answered in time."""
         for offer in list(self.offers.values()):
-            if not offer.accepted and now - offer.offered_at >= ANSWER_SECONDS:
+            is_silent = self.members[offer.boot].presence is not Presence.PRESENT  # else its next pong tells
+            if is_silent and not offer.accepted and now - offer.offered_at >= ANSWER_SECONDS:
                 self.counts["taken_back"] += 1
                 self._withdraw(offer)
                 self._wait_again(offer)
@@ -265,8 +245,8 @@ class Ledger:
         member.heard_at = heard_at
         member.has_answered = True
         for upstream, count in used.items():
-            occupied = sum(self.slots.occupy(upstream) for _ in range(count))
-            if occupied:
+            self.slots.expect(upstream, self.pool.name)
+            if occupied := sum(self.slots.occupy(upstream) for _ in range(count)):
                 member.ghosts[upstream] = occupied
 
     def pong(self, boot: str, number: int, running: Sequence[tuple[str, str]], now: float) -> None:
@@ -284,6 +264,15 @@ class Ledger:
             else:
                 self.accepted(boot, offer_id, upstream, now)
         member.freed = 0
+        if member.presence is Presence.PRESENT:  # whom it refused may be offered again
+            for held in self._parked.pop(boot, {}).values():
+                self._enter(held)
+
+    def note_clock(self, boot: str, ahead: float) -> None:
+        """By how much our clock is ahead of a daemon's: what the quickest messages say, less small differences."""
+        member = self.members[boot]
+        member.least_ahead = min(ahead, member.least_ahead + 0.001)
+        member.clock_ahead = member.least_ahead if abs(member.least_ahead) > APART_SECONDS else 0.0
 
     def ping_returned(self, boot: str, now: float) -> None:
         """The broker has no inbox for it."""
@@ -355,9 +344,18 @@ class Ledger:
             used.update(member.ghosts if member.boot != boot else {})
         return dict(used)
 
-    def window_is_full(self, window: int) -> bool:
-        """Whether the broker may have more tickets of some line than it may hand out."""
-        return any(count >= window for count in Counter(held.line for held in self._held.values()).values())
+    def note_over_limit(self, now: float) -> None:
+        """Count the time in which more runs than an upstream has slots. Fewer slots than before are not meant: they
+        take effect as answers end."""
+        since, self._looked_at = self._looked_at, now
+        for upstream in self.slots.of(self.pool.name):
+            most = self._most[upstream.name] = max(self._most.get(upstream.name, 0), upstream.slots)
+            if since is not None and most and upstream.running > most:
+                self.over_limit[self.pool.name] += (upstream.running - most) * (now - since)
+
+    def busy(self) -> dict[str, int]:
+        """By upstream, the requests that run, as far as their owners have said so."""
+        return dict(Counter(offer.upstream for offer in self.offers.values() if offer.accepted))
 
     def slots_of(self, member: Member) -> int:
         """Slots that count as used by it."""
@@ -387,7 +385,9 @@ class Ledger:
 
     def _adopt(self, member: Member, offer_id: str, upstream: str) -> None:
         """It runs there, granted in another epoch or by the daemon itself."""
-        if offer_id not in member.grants and self.slots.occupy(upstream):
+        if offer_id not in member.grants:
+            self.slots.expect(upstream, self.pool.name)
+            self.slots.occupy(upstream)
             member.grants.add(offer_id)
             self.offers[offer_id] = Offer(offer_id, member.boot, upstream, member.pinged, accepted=True)
 
@@ -395,4 +395,4 @@ class Ledger:
         """It runs what its slots were taken from: so long there may have been one request too many."""
         if member.freed:
             member.freed -= 1
-            self.counts["over_limit_ms"] += round(1000 * (now - member.freed_at))
+            self.over_limit[self.pool.name] += now - member.freed_at

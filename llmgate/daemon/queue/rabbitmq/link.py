@@ -19,7 +19,7 @@ from llmgate.daemon.queue.rabbitmq.connection import CALL_SECONDS, FAILURES, Bro
 from llmgate.daemon.queue.rabbitmq.exchanges import DAEMONS, ExchangeManager
 from llmgate.daemon.queue.rabbitmq.publisher import PUBLISH_SECONDS, Publisher
 from llmgate.daemon.queue.rabbitmq.queues import QueueManager
-from llmgate.errors import ConfigError
+from llmgate.errors import BrokerUnavailable, ConfigError
 
 Told = Callable[[bytes], None]
 
@@ -63,9 +63,11 @@ class Link:
             channel = await self._publishing.channel()
             await self._probe(channel)
             self.publisher = self.start_publisher(channel, self._returned)
-        except (ConfigError, *FAILURES) as failure:
-            await self.close()
-            raise explain(failure, self._address.shown) from None
+        except BaseException as failure:
+            await self.close(undo=True)
+            if isinstance(failure, FAILURES):
+                raise explain(failure, self._address.shown) from None
+            raise
 
     async def _probe(self, channel: AbstractChannel) -> None:
         """A broker that is blocked by an alarm lets one in, declare and publish once; then it stops reading."""
@@ -78,8 +80,6 @@ class Link:
         try:
             await self.queues.declare_pool(self._publishing, pool)
         except (ConfigError, *FAILURES) as failure:
-            with suppress(ConfigError, *FAILURES):
-                await ExchangeManager().delete(self._publishing, self._made)
             raise explain(failure, self._address.shown) from None
 
     async def listen(self, *, to_all: bool = False) -> None:
@@ -116,13 +116,18 @@ class Link:
         if not self.lost.done():
             self.lost.set_result(reason)
 
-    async def close(self) -> None:
-        """Let go of everything, within seconds also when the broker hangs."""
+    async def close(self, *, undo: bool = False) -> None:
+        """Let go of everything, within seconds also when the broker hangs. ``undo``: take the exchanges back that were
+        made here, unless somebody uses them already."""
         self.lose("closed")
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
-        await asyncio.gather(*(connection.close() for connection in self._connections))
+        await asyncio.gather(*(connection.close() for connection in self._connections[1:]))  # the inbox goes first
+        if undo and self._made:
+            with suppress(ConfigError, BrokerUnavailable, *FAILURES):
+                await ExchangeManager().delete(self._publishing, self._made)
+        await asyncio.gather(*(connection.close() for connection in self._connections[:1]))
 
     async def _connect(self, role: str) -> RabbitMQConnection:
         connection = RabbitMQConnection(

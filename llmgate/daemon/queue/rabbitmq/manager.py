@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import random
-import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -21,7 +20,7 @@ from llmgate.daemon.events import Event
 from llmgate.daemon.queue.interface import Place, QueueManagerInterface
 from llmgate.daemon.queue.pool import Mode
 from llmgate.daemon.queue.rabbitmq.connection import BrokerAddress
-from llmgate.daemon.queue.rabbitmq.control import BEAT_SECONDS, ControlPlane, Shape
+from llmgate.daemon.queue.rabbitmq.control import BEAT_SECONDS, ControlPlane, Shape, cluster_clock
 from llmgate.daemon.queue.rabbitmq.dispatcher import Dispatcher
 from llmgate.daemon.queue.rabbitmq.link import Link
 from llmgate.daemon.queue.rabbitmq.members import StallWatch, degraded_shares
@@ -43,16 +42,13 @@ from llmgate.errors import BrokerUnavailable, ConfigError
 FIRST_RETRY = 0.1
 LONGEST_RETRY = 1.0
 STABLE_SECONDS = 5.0
-"""A link that lived for so long was a good one: the next attempt follows at once."""
+QUICK_LINKS = 10
+"""So many links in a row may break within STABLE_SECONDS before the pauses grow."""
+DEAF_SECONDS = 5.0
+"""A daemon that has not heard its own heartbeat for so long hears nothing."""
 UNTOLD_SECONDS = 4.0
 """While nobody can tell us whose rights were changed, we look again so often."""
 FLUSH_SECONDS = 0.5
-
-
-def cluster_clock() -> Callable[[], float]:
-    """Seconds that never go back in one process and are, but for the clocks' difference, the same in all."""
-    offset = time.time() - time.monotonic()
-    return lambda: offset + time.monotonic()
 
 
 class RabbitMQManager(QueueManagerInterface):
@@ -83,6 +79,7 @@ class RabbitMQManager(QueueManagerInterface):
             clock=self._clock,
             chance=chance,
             left=lambda place: self.owner.left(place),  # noqa: PLW0108 - made after the room
+            abandoned=lambda grant: self.owner.released(grant, 0.0, cancelled=False),
             about_to_go=lambda pool: self.view.free(pool),  # noqa: PLW0108 - and this
         )
         self.owner = TicketOwner(boot, settings, self.room, self._clock)
@@ -93,11 +90,13 @@ class RabbitMQManager(QueueManagerInterface):
         self._link: Link | None = None
         self._links = 0
         self._was_connected = False
+        self._missed_the_start = False
         self._condition = Condition()
         self.view = ClusterView(
             boot, name, self._condition, self.dispatchers, self.room, self.owner, self.control, self._clock
         )
         self._watch = StallWatch(self._clock())
+        self._echoed_at = float("-inf")
         self._opened_at = self._opened_again = float("-inf")
         self._log = structlog.get_logger("llmgate.queue")
 
@@ -116,6 +115,7 @@ class RabbitMQManager(QueueManagerInterface):
             await self._open()
         except BrokerUnavailable as failure:
             self._condition.reason = failure.text()
+            self._missed_the_start = True  # others may be running what we know nothing of
             self._log.warning("broker_unavailable", reason=failure.text())
 
     async def run(self) -> None:
@@ -139,13 +139,14 @@ class RabbitMQManager(QueueManagerInterface):
             await link.close()
 
     async def _keep_connected(self) -> None:
-        pause = FIRST_RETRY
+        pause, quick = FIRST_RETRY, 0
         while True:
             if self._link is not None:
                 self._degrade(await self._link.lost)
                 await self._link.close()
                 self._link = None
-                if self._clock() - self._opened_at > STABLE_SECONDS:
+                quick = 0 if self._clock() - self._opened_at > STABLE_SECONDS else quick + 1
+                if quick < QUICK_LINKS:  # soon enough not to be taken for dead
                     pause = FIRST_RETRY
             await asyncio.sleep(pause * random.uniform(0.5, 1.0))  # noqa: S311 - spreads load, guards nothing
             pause = min(2 * pause, LONGEST_RETRY)
@@ -169,13 +170,13 @@ class RabbitMQManager(QueueManagerInterface):
             await link.listen(to_all=True)
         except BaseException:
             self.control.part()
-            await link.close()
+            await link.close(undo=True)
             self.room.share(self._condition.shares)
             raise
         again = self._was_connected
         self._was_connected = True
         self._opened_at = self._clock()
-        self._opened_again = self._opened_at if again else float("-inf")
+        self._opened_again = self._opened_at if again or self._missed_the_start else float("-inf")
         self._link = link
         self._condition.connected, self._condition.reason = True, ""
         self.owner.join(link)
@@ -184,6 +185,7 @@ class RabbitMQManager(QueueManagerInterface):
             self._on_revoked()
         for pool in pools:
             self._start_dispatcher(link, pool)
+        self._missed_the_start = False
         for pool in self._pools.difference(pools):  # came while we were connecting
             link.start(self._open_pool(link, pool))
         self._log.info("queue_connected", broker=self._address.shown, again=again)
@@ -207,6 +209,8 @@ class RabbitMQManager(QueueManagerInterface):
 
     def _start_dispatcher(self, link: Link, pool: str) -> None:
         head = self.owner.head(pool)
+        if self.control.peers:  # whoever dispatches gets the time to be heard
+            head.heard_at = max(head.heard_at, self._clock())
         dispatcher = self.dispatchers[pool] = Dispatcher(
             pool,
             self._boot,
@@ -214,11 +218,12 @@ class RabbitMQManager(QueueManagerInterface):
             link,
             head,
             clock=self._clock,
-            neighbours=self.view.neighbours,
+            neighbours=lambda: self.view.neighbours(pool),
             upstreams=lambda: [one for one in self._upstreams.values() if one.pool == pool],
             prepare=self.view.prepare,
             others_serve=lambda: self.view.others_serve(pool),
             since_outage=self._opened_again,
+            knows_others=not self._missed_the_start,
         )
         link.start(dispatcher.run())
 
@@ -245,6 +250,8 @@ class RabbitMQManager(QueueManagerInterface):
                 except ConfigError as problem:
                     self._link.lose(problem.text())
                 self.control.beat(self.view.facts())
+                if self._clock() - max(self._echoed_at, self._opened_at) > DEAF_SECONDS:
+                    self._link.lose("this daemon does not hear itself any more: its inbox is gone")
 
     # -- what it is told ---------------------------------------------------------------------
 
@@ -272,7 +279,7 @@ class RabbitMQManager(QueueManagerInterface):
                 self.owner.missing(item)
             case "audit":
                 self.owner.audit(item[1])
-            case "accepted" | "refused" | "released" | "left" | "pong" | "waiting":
+            case "accepted" | "refused" | "released" | "left" | "pong" | "waiting" | "outdated":
                 if dispatcher := self.dispatchers.get(item[1]):
                     dispatcher.heard(sender, item)
             case "ask":
@@ -287,13 +294,15 @@ class RabbitMQManager(QueueManagerInterface):
     def _hear_all(self, sender: str, item: list[Any]) -> None:
         """What all daemons are told."""
         if sender == self._boot:
+            self._echoed_at = self._clock()
             return
         match item[0]:
             case "beat":
                 self.control.heard_beat(sender, item[1])
+                self.owner.heard_epochs(item[1]["epochs"])
                 for dispatcher in self.dispatchers.values():
                     dispatcher.alive(sender)
-            case "hello":
+            case "hello" | "census":
                 self.control.beat(self.view.facts(), to=sender)
             case "bye":
                 self.control.heard_bye(sender)

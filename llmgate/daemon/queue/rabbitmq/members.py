@@ -59,6 +59,9 @@ class Member:
     returned_ping: int = 0
     returned_since: float = 0.0
     presence: Presence = Presence.SILENT
+    least_ahead: float = float("inf")
+    clock_ahead: float = 0.0
+    """Seconds by which our clock is ahead of its own, if that is worth mentioning."""
     grants: set[str] = field(default_factory=set)
     ghosts: dict[str, int] = field(default_factory=dict)
     """By upstream, slots that it was last said to use and that no grant here accounts for."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter, deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from llmgate.config import QueueSettings
@@ -73,6 +73,17 @@ class TicketOwner:
         """Who dispatches a pool, as far as is known."""
         return self._heads.setdefault(pool, Head())
 
+    def epochs(self) -> dict[str, int]:
+        """The latest epoch of each pool that is known here."""
+        return {pool: head.epoch for pool, head in self._heads.items()}
+
+    def heard_epochs(self, epochs: Mapping[str, int]) -> None:
+        """What another daemon knows: whoever dispatches next must come after that."""
+        for pool, epoch in epochs.items():
+            head = self.head(pool)
+            if epoch > head.epoch:
+                head.boot, head.epoch = "", epoch
+
     def join(self, link: Link) -> None:
         """The broker is there (again). What waits is published if the audit finds it missing."""
         self._link = link
@@ -108,7 +119,8 @@ class TicketOwner:
     def released(self, grant: Grant, tokens: float | None, *, cancelled: bool) -> None:
         """An answer has ended."""
         pool = grant.ticket.pool
-        self._published.pop(grant.ticket.id, None)
+        if self._room.place(grant.ticket.id) is None:  # else it is in line again
+            self._published.pop(grant.ticket.id, None)
         self._released.append((asyncio.get_running_loop().time(), grant.upstream))
         self._tell(pool, ["released", pool, grant.id, tokens, cancelled])
 
@@ -128,12 +140,13 @@ class TicketOwner:
         """``ping, pool, epoch, number, sent at``: answer with what runs here."""
         _, pool, epoch, number, sent_at = item
         head, now = self.head(pool), self._clock()
-        if epoch < head.epoch:
+        if epoch < head.epoch:  # it cannot know what came before it
+            self._link_tell(sender, ["outdated", pool, head.epoch])
             return
         head.boot, head.epoch, head.heard_at = sender, epoch, now
         self._delays.setdefault(sender, Delay()).beyond(sent_at, now)
         running = [[grant.id, grant.upstream] for grant, _ in self._room.grants() if grant.ticket.pool == pool]
-        self._tell(pool, ["pong", pool, epoch, number, running])
+        self._tell(pool, ["pong", pool, epoch, number, running, round(now, 4)])
         if now - self._audited.get(pool, float("-inf")) >= AUDIT_SECONDS:
             self.audit(pool)
 
@@ -168,14 +181,17 @@ class TicketOwner:
         return None
 
     def audit(self, pool: str) -> None:
-        """Tell the dispatcher what waits here, in parts."""
+        """Tell the dispatcher what waits here, in parts: id, seq, line, and whether it is not in the broker for all
+        that is known here."""
         now = self._clock()
         self._audited[pool] = now
-        waiting = [
-            [place.ticket.id, place.seq]
-            for place in self._room.places()
-            if place.ticket.pool == pool and now - self._published.get(place.ticket.id, 0.0) >= SETTLED_SECONDS
-        ]
+        waiting = []
+        for place in self._room.places():
+            published = self._published.get(place.ticket.id, 0.0)
+            if place.ticket.pool == pool and now - published >= SETTLED_SECONDS:
+                entry = self._room.entry(place.ticket.id)
+                line = AGED_LANE if entry.aged else entry.level
+                waiting.append([place.ticket.id, place.seq, line, published == float("-inf")])
         for part in _parts(waiting, AUDIT_PART):
             self._tell(pool, ["waiting", pool, part])
 

@@ -49,6 +49,7 @@ class Publisher:
         self._messages: deque[Message] = deque()
         self._items: dict[tuple[str, str], list[Item]] = {}
         self._pending = 0
+        self._has_given_up = False
         self._wake = asyncio.Event()
         self.idle = True
         self.unconfirmed_since: float | None = None
@@ -70,8 +71,13 @@ class Publisher:
         if self.unconfirmed_since is None:
             self.unconfirmed_since = asyncio.get_running_loop().time()
         if self._pending > MOST_PENDING:
-            self._failed("too much waits to be sent to the broker")
+            self._give_up("too much waits to be sent to the broker")
         self._wake.set()
+
+    def _give_up(self, reason: str) -> None:
+        if not self._has_given_up:
+            self._has_given_up = True
+            self._failed(reason)
 
     async def run(self) -> None:
         """Send, until cancelled or the broker fails."""
@@ -85,21 +91,20 @@ class Publisher:
                         await self._publish_all(batch)
                 except FAILURES as failure:
                     is_late = isinstance(failure, TimeoutError)
-                    self._failed("it confirms nothing" if is_late else f"a message was not taken: {failure!r}")
+                    self._give_up("it confirms nothing" if is_late else f"a message was not taken: {failure!r}")
                     return
                 self.unconfirmed_since = began  # what was told meanwhile is not confirmed yet
             self.idle, self.unconfirmed_since = True, None
 
     def _take(self) -> list[Message]:
-        """Tickets first: one that is written and a slot that is given back at the same time must meet in this order."""
+        """Tickets first: one that is written and a slot that is given back at the same time should meet in this order.
+        Items wait for no more than one batch of them: whoever is slow to accept is taken for gone."""
         batch: list[Message] = []
         while self._messages and len(batch) < BATCH:
             batch.append(self._messages.popleft())
-        self._pending -= len(batch)
-        if len(batch) < BATCH:
-            self._pending -= sum(len(items) for items in self._items.values())
-            batch += [Message(*where, encode_items(self._sender, items)) for where, items in self._items.items()]
-            self._items.clear()
+        self._pending -= len(batch) + sum(len(items) for items in self._items.values())
+        batch += [Message(*where, encode_items(self._sender, items)) for where, items in self._items.items()]
+        self._items.clear()
         return batch
 
     async def _publish_all(self, batch: list[Message]) -> None:

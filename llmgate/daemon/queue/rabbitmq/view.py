@@ -6,6 +6,7 @@ much is told by the heartbeats, about a second old. Without either, each daemon 
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
@@ -60,6 +61,9 @@ class ClusterView:
         self._owner = owner
         self._control = control
         self._clock = clock
+        self._over_limits: dict[str, float] = defaultdict(float)
+        self._own_counters: dict[str, tuple[float, dict[Any, dict[str, float]]]] = {}
+        """When this daemon dispatched a pool last, and what its flows had been served then."""
 
     async def position(self, ticket_id: str) -> Position | None:
         """Where one request stands, wherever it waits."""
@@ -197,47 +201,46 @@ class ClusterView:
             for pool, dispatcher in self._dispatchers.items()
             if dispatcher.dispatches and dispatcher.ledger is not None
         }
+        self._own_counters |= {pool: (self._clock(), told) for pool, told in counters.items()}
         return {
             "state": self._condition.state,
             "reason": self._condition.reason,
             "dispatches": list(counters),
             "reports": [report.to_wire() for report in self._room.reports()],
             "running": [asdict(running) for running in self._room.running()],
-            "used": self._room.used(),
             "counters": counters,
             "over_limit": self._over_limit(),
             "busy": self._busy(),
+            "epochs": self._owner.epochs(),
         }
 
     def _over_limit(self) -> dict[str, float]:
-        """By pool that this daemon dispatches, how long a slot may have been used twice, in seconds."""
-        return {
-            pool: dispatcher.ledger.counts["over_limit_ms"] / 1000
-            for pool, dispatcher in self._dispatchers.items()
-            if dispatcher.ledger is not None
-        }
+        """By pool, how long a slot may have been used twice while this daemon dispatched it, in seconds."""
+        return {pool: round(seconds, 3) for pool, seconds in self._over_limits.items()}
 
     def prepare(self, ledger: Ledger) -> None:
         """What a new dispatcher takes over from the one before."""
         pool = ledger.pool.name
         ledger.pool.mode = self._room.mode(pool)
-        last = max(
-            (peer for peer in self._control.peers.values() if pool in peer.counters),
-            key=lambda peer: peer.heard_at,
-            default=None,
-        )
-        if last is not None:
-            ledger.pool.line.adopt({int(level): flows for level, flows in last.counters[pool].items()})
+        ledger.over_limit = self._over_limits
+        told = [(peer.heard_at, peer.counters[pool]) for peer in self._control.peers.values() if pool in peer.counters]
+        told += [self._own_counters[pool]] if pool in self._own_counters else []
+        if told:
+            _, counters = max(told, key=lambda one: one[0])
+            ledger.pool.line.adopt({int(level): flows for level, flows in counters.items()})
 
     def others_serve(self, pool: str) -> bool:
         """Whether another daemon reaches an upstream of a pool."""
         peers = self._control.recent(self._clock())
         return any(report.pool == pool and report.usable for peer in peers for report in peer.reports)
 
-    def neighbours(self) -> list[Neighbour]:
+    def neighbours(self, pool: str) -> list[Neighbour]:
         """Who should be there when a dispatcher takes its census."""
         recent = self._control.recent(self._clock(), FORGET_SECONDS)
-        return [Neighbour(peer.boot, peer.heard_at, peer.used) for peer in recent]
+        return [
+            Neighbour(peer.boot, peer.heard_at, next((one.running for one in peer.reports if one.pool == pool), {}))
+            for peer in recent
+        ]
 
 
 def _status_of(peer: Peer, now: float) -> DaemonStatus:

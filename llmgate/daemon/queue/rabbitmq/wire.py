@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from llmgate.daemon.queue.ticket import LEVELS, Ticket
@@ -40,6 +40,13 @@ class TicketMessage:
     def version(self) -> tuple[int, int]:
         """Of two forms of a ticket the one with the greater version is the newer: a retried request is a new form."""
         return (self.ticket.attempt, self.seq)
+
+    def later(self, seconds: float) -> TicketMessage:
+        """With times on a clock that is so much ahead of the owner's."""
+        if not seconds:
+            return self
+        ticket = replace(self.ticket, submitted_at=self.ticket.submitted_at + seconds)
+        return replace(self, ticket=ticket, since=self.since + seconds)
 
     def encode(self) -> bytes:
         ticket = self.ticket

@@ -128,12 +128,14 @@ class Dispatcher:
         await self._dispatch(ledger)
 
     async def _become(self) -> bool:
-        silence = SILENCE_SECONDS
-        if self._others_serve() and not any(upstream.usable for upstream in self._upstreams()):
-            silence += STEP_DOWN_SECONDS  # whoever reaches an upstream goes first
-        while (rest := self._head.heard_at + silence - self._clock()) > 0:
-            await asyncio.sleep(rest)
+        while (rest := self._head.heard_at + self._patience() - self._clock()) > 0:
+            await asyncio.sleep(min(rest, TRY_SECONDS))
         return await self._link.queues.lock(self._link.dispatch, self.pool)
+
+    def _patience(self) -> float:
+        """How long the dispatcher may be silent; whoever reaches an upstream goes first."""
+        reaches_one = any(upstream.usable for upstream in self._upstreams())
+        return SILENCE_SECONDS if reaches_one or not self._others_serve() else SILENCE_SECONDS + STEP_DOWN_SECONDS
 
     async def _take_over(self) -> Ledger:
         """Open the books: with nothing granted, but with everything that was said to run."""

@@ -34,7 +34,8 @@ test: setup services ## Set everything up and run every test
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	$(BIN)/pytest -n 2 --dist loadgroup
+	$(BIN)/pytest -n 2 --dist loadgroup -m "not alone"
+	$(BIN)/pytest -m alone
 
 services: ## Install the servers that tests start privately (Debian packages)
 	@sh tests/services/install.sh

@@ -28,6 +28,7 @@ KILL_PROGRESS, FREEZE_PROGRESS = 1.0, 15.0
 
 
 @pytest.mark.slow
+@pytest.mark.alone
 async def test_nothing_is_lost_run_twice_or_stuck_whatever_fails(
     tmp_path: Path, postgres_url: str, broker: StartBroker
 ) -> None:

@@ -61,7 +61,8 @@ def replays() -> Replays:
     return Replays()
 
 
-@pytest.mark.xdist_group("replays")
+@pytest.mark.slow
+@pytest.mark.alone
 @pytest.mark.parametrize("backend", BROKERS)
 @pytest.mark.parametrize("scenario", SCENARIOS, ids=lambda path: path.stem)
 async def test_the_broker_behaves_as_the_scenario_tells(

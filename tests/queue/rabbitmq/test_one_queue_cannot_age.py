@@ -24,6 +24,8 @@ from llmgate.daemon.queue.policy import AGED_LANE
 from tests.queue.backends import is_quiet, until
 from tests.queue.rabbitmq.support import Climb, a_manager, one_priority_queue, passing, running, saturated
 
+pytestmark = pytest.mark.alone
+
 TTL = 0.8
 AGING = 1.0
 ON_TIME = 0.15

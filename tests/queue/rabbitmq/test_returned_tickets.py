@@ -10,6 +10,8 @@ import pytest
 
 from tests.queue.rabbitmq.support import Returning, declared
 
+pytestmark = pytest.mark.alone
+
 AGING = 1.0
 AT_ONCE = 0.4
 COUNT = 50

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import pytest
+
 from tests.queue.backends import is_quiet, until
 from tests.queue.rabbitmq.support import a_manager, in_turn, running
+
+pytestmark = pytest.mark.alone
 
 AT_ONCE = 0.1
 """Seconds; the next look at what runs would be a fifth of a second later."""

@@ -46,6 +46,7 @@ TICK_SECONDS = 0.025
 WATCH_SECONDS = 5.0
 STEP_DOWN_SECONDS = 2.0
 """A dispatcher that reaches no upstream of its pool for so long, while another daemon does, gives the lock up."""
+STUCK_SECONDS = 0.5
 STALL_SECONDS = 0.4
 """If we ourselves stood still for longer than this, the time did not pass for the others' answers either."""
 LEASE_SECONDS = 3.0
@@ -251,7 +252,8 @@ class Dispatcher:
             if member.is_gone and not ledger.slots_of(member) and not member.announced:
                 member.announced = True  # nobody needs to wait for it in a census any more
                 self._publisher.tell(CONTROL, "", ["dead", member.boot])
-        ledger.take_back(now)
+        if self._publisher.unconfirmed_for() < STUCK_SECONDS:  # else it is the broker who keeps the answers
+            ledger.take_back(now)
         ledger.note_over_limit(now)
         ledger.forget_gone(now)
 

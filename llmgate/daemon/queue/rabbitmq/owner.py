@@ -128,10 +128,9 @@ class TicketOwner:
         """By upstream, slots that were given back without the dispatcher knowing it, because the broker has taken
         nothing for a while: they are still ours. One that takes no notice for a moment only has perhaps passed on
         what it did not confirm."""
-        since = self._link.publisher.unconfirmed_since if self._link is not None else None
-        now = asyncio.get_running_loop().time()
-        if since is None or now - since < STUCK_SECONDS:
+        if self._link is None or self._link.publisher.unconfirmed_for() < STUCK_SECONDS:
             return Counter()
+        since = self._link.publisher.unconfirmed_since or 0.0
         return Counter(upstream for when, upstream in self._released if when >= since)
 
     # -- what the dispatcher says ------------------------------------------------------------

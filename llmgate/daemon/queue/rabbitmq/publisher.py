@@ -55,6 +55,11 @@ class Publisher:
         self.unconfirmed_since: float | None = None
         """Since when, on the clock of the event loop, nothing has been confirmed although something was sent."""
 
+    def unconfirmed_for(self) -> float:
+        """For how many seconds the broker has confirmed nothing although something was sent."""
+        since = self.unconfirmed_since
+        return 0.0 if since is None else asyncio.get_running_loop().time() - since
+
     def send(self, message: Message) -> None:
         """Send a message of its own."""
         self._messages.append(message)

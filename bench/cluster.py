@@ -7,6 +7,7 @@ the gateway runs, so that the figures are the queue's.
 from __future__ import annotations
 
 import asyncio
+import gc
 import json
 import os
 import platform
@@ -209,6 +210,8 @@ def held(manager: RabbitMQManager) -> int:
 
 async def aging(url: str) -> list[Figure]:
     async with daemon(url, "alone", slots=1, aging_seconds=AGING_SECONDS, window=20_000) as manager:
+        gc.collect()
+        gc.freeze()  # as the daemon does when it is ready
         ledger = manager.dispatchers["bench"].ledger
         assert ledger is not None
         arrivals = Arrivals(ledger)

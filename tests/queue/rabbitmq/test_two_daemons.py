@@ -200,6 +200,7 @@ async def test_an_inbox_that_is_deleted_is_noticed(vhost_url: str) -> None:
         assert (await (await one.submit(a_ticket("a1", at=one.now()))).granted(5)).upstream == "gpu"
 
 
+@pytest.mark.alone
 async def test_tickets_that_were_lost_come_back_also_while_a_line_is_full(vhost_url: str) -> None:
     async with daemon(vhost_url, "one", window=10) as one:
         await until(lambda: is_quiet(one))

@@ -111,13 +111,13 @@ class Ledger:
     def missing(self, waiting: Iterable[tuple[str, int, int, bool]], window: int) -> list[str]:
         """Which of an owner's waiting tickets (id, seq, line, lost for all that it knows) are not here. While a line's
         window is full the broker has more tickets of it than we can see."""
-        known = {ticket_id: held.message.seq for ticket_id, held in self._held.items()}
-        in_line = Counter(held.line for held in self._held.values())
-        return [
-            ticket_id
+        unknown = [
+            (ticket_id, line, is_lost)
             for ticket_id, seq, line, is_lost in waiting
-            if known.get(ticket_id, -1) < seq and (is_lost or in_line[line] < window)
+            if (held := self._held.get(ticket_id)) is None or held.message.seq < seq
         ]
+        in_line = Counter(held.line for held in self._held.values()) if unknown else Counter()
+        return [ticket_id for ticket_id, line, is_lost in unknown if is_lost or in_line[line] < window]
 
     def _enter(self, held: Held) -> None:
         self.pool.line.add_at(held.message.ticket, held.level, aged=held.aged, since=held.since)

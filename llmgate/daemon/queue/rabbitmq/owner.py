@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter, deque
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from llmgate.config import QueueSettings
@@ -33,7 +33,7 @@ SETTLED_SECONDS = 1.0
 """A ticket published more recently than this may still be under way, and is not audited."""
 STUCK_SECONDS = 0.1
 REMEMBERED_RELEASES = 4096
-AUDIT_PART = 2000
+AUDIT_PART = 1000
 """Tickets in one item of an audit."""
 
 
@@ -66,6 +66,7 @@ class TicketOwner:
         self._delays: dict[str, Delay] = {}
         self._published: dict[str, float] = {}
         self._audited: dict[str, float] = {}
+        self._to_audit: dict[str, deque[RoomPlace]] = {}
         self._released: deque[tuple[float, str]] = deque(maxlen=REMEMBERED_RELEASES)
         self.counts: Counter[str] = Counter()
 
@@ -148,6 +149,8 @@ class TicketOwner:
         self._tell(pool, ["pong", pool, epoch, number, running, round(now, 4)])
         if now - self._audited.get(pool, float("-inf")) >= AUDIT_SECONDS:
             self.audit(pool)
+        else:
+            self._audit_part(pool)
 
     def granted(self, sender: str, item: Sequence[Any]) -> None:
         """``grant, pool, epoch, id, ticket, seq, upstream, sent at``: your turn."""
@@ -180,19 +183,24 @@ class TicketOwner:
         return None
 
     def audit(self, pool: str) -> None:
-        """Tell the dispatcher what waits here, in parts: id, seq, line, and whether it is not in the broker for all
-        that is known here."""
-        now = self._clock()
-        self._audited[pool] = now
-        waiting = []
-        for place in self._room.places():
+        """Begin to tell the dispatcher what waits here: the first part at once, another one with every ping."""
+        self._audited[pool] = self._clock()
+        self._to_audit[pool] = deque(place for place in self._room.places() if place.ticket.pool == pool)
+        self._audit_part(pool)
+
+    def _audit_part(self, pool: str) -> None:
+        """Of some more tickets: id, seq, line, and whether it is not in the broker for all that is known here."""
+        now, places = self._clock(), self._to_audit.get(pool)
+        waiting: list[Item] = []
+        while places and len(waiting) < AUDIT_PART:
+            place = places.popleft()
             published = self._published.get(place.ticket.id, 0.0)
-            if place.ticket.pool == pool and now - published >= SETTLED_SECONDS:
+            if self._room.place(place.ticket.id) is place and now - published >= SETTLED_SECONDS:
                 entry = self._room.entry(place.ticket.id)
                 line = AGED_LANE if entry.aged else entry.level
                 waiting.append([place.ticket.id, place.seq, line, published == float("-inf")])
-        for part in _parts(waiting, AUDIT_PART):
-            self._tell(pool, ["waiting", pool, part])
+        if waiting:
+            self._tell(pool, ["waiting", pool, waiting])
 
     def _tell(self, pool: str, item: Item) -> None:
         """To whoever dispatches. Nobody: then a census comes, which asks for what matters."""
@@ -203,7 +211,3 @@ class TicketOwner:
     def _link_tell(self, boot: str, item: Item) -> None:
         if self._link is not None:
             self._link.publisher.tell(DAEMONS, boot, item)
-
-
-def _parts(rows: Sequence[Any], size: int) -> Iterable[Sequence[Any]]:
-    return (rows[start : start + size] for start in range(0, len(rows), size))

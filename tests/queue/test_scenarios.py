@@ -16,7 +16,7 @@ from tests.queue.story import Story, read_steps
 
 SCENARIOS = sorted((Path(__file__).parent / "scenarios").glob("*.txt"))
 BROKERS = [name for name in BACKENDS if name.startswith("rabbitmq")]
-TOGETHER = 16
+TOGETHER = 12
 """Scenarios that are replayed on one broker at the same time: most of the time they wait."""
 
 
@@ -44,6 +44,10 @@ class Replays:
             everything = sorted(itertools.product(SCENARIOS, BROKERS), key=lambda pair: -duration(pair[0]))
             with patch.object(pool, "DIGEST_SECONDS", 0.0):  # a scenario's seconds are short
                 await asyncio.gather(*(self._replay(name, one, new_vhost(), turns) for one, name in everything))
+                # A broker's seconds cannot be held: whoever was disturbed by the others may try again alone.
+                for one, name in everything:
+                    if self._outcomes[name, one.stem] is not None:
+                        await self._replay(name, one, new_vhost(), turns)
         return self._outcomes[backend, scenario.stem]
 
     async def _replay(self, backend: str, scenario: Path, url: str, turns: asyncio.Semaphore) -> None:

@@ -80,7 +80,7 @@ async def declared(url: str, pool: str = POOL, **changes: Any) -> AsyncIterator[
     """A connection on which the lines of a pool have been declared."""
     async with connected(url) as connection:
         await ExchangeManager().declare(connection)
-        await QueueManager(settings_of(url, **changes), connection.version).declare_pool(connection, pool)
+        await QueueManager(settings_of(url, **changes)).declare_pool(connection, pool)
         yield connection
 
 

@@ -73,7 +73,7 @@ async def test_a_pool_has_one_line_per_level_and_the_aged_lane(
         assert arguments(rabbit, vhost) == expected
         assert rabbit.exchanges(vhost) == KINDS
         assert bindings(rabbit, vhost) == {(TICKETS, name.removeprefix("llmgate."), name) for name in LINES_OF_A_POOL}
-        again = QueueManager(settings_of(vhost_url, queue_type=queue_type, aging_seconds=7.5), connection.version)
+        again = QueueManager(settings_of(vhost_url, queue_type=queue_type, aging_seconds=7.5))
         await again.declare_pool(connection, "main")  # to declare it once more is no matter
         assert arguments(rabbit, vhost) == expected
 
@@ -93,7 +93,7 @@ async def test_what_others_use_is_not_changed(vhost_url: str, rabbit: RabbitServ
         consumed = await connection.channel()
         for line in LINES:
             await consumed.basic_consume(queue_of("main", line), ignore)
-        other = QueueManager(settings_of(vhost_url, aging_seconds=31), connection.version)
+        other = QueueManager(settings_of(vhost_url, aging_seconds=31))
         with pytest.raises(ConfigError, match=r"^queue\.aging_seconds is not the same here"):
             await other.declare_pool(connection, "main")
         assert arguments(rabbit, vhost_of(vhost_url)) == before
@@ -106,7 +106,7 @@ async def test_another_kind_of_queue_is_named_as_such(vhost_url: str) -> None:
         for line in LINES:
             await consumed.basic_consume(queue_of("main", line), ignore)
         with pytest.raises(ConfigError, match=r"^queue\.queue_type is not the same here"):
-            await QueueManager(settings_of(vhost_url, queue_type="quorum"), ()).declare_pool(connection, "main")
+            await QueueManager(settings_of(vhost_url, queue_type="quorum")).declare_pool(connection, "main")
 
 
 @pytest.mark.parametrize("change", [{"aging_seconds": 31}, {"queue_type": "quorum"}])
@@ -115,7 +115,7 @@ async def test_what_nobody_uses_is_made_anew(change: dict[str, Any], vhost_url: 
     async with declared(vhost_url, aging_seconds=30) as connection:
         await publish(connection, 5)
         settings = settings_of(vhost_url, **{"aging_seconds": 30, **change})
-        await QueueManager(settings, connection.version).declare_pool(connection, "main")
+        await QueueManager(settings).declare_pool(connection, "main")
         found = arguments(rabbit, vhost_of(vhost_url))
         assert {queue["x-queue-type"] for queue in found.values()} == {settings.queue_type}
         assert found["llmgate.main.l4"]["x-message-ttl"] == settings.aging_seconds * 1000
@@ -127,7 +127,7 @@ async def test_what_nobody_uses_is_made_anew(change: dict[str, Any], vhost_url: 
 
 
 async def test_only_one_connection_has_the_lock(vhost_url: str) -> None:
-    queues = QueueManager(settings_of(vhost_url), ())
+    queues = QueueManager(settings_of(vhost_url))
     async with connected(vhost_url) as second:
         async with connected(vhost_url) as first:
             assert await queues.lock(first, "main")
@@ -139,7 +139,7 @@ async def test_only_one_connection_has_the_lock(vhost_url: str) -> None:
 
 async def test_an_inbox_lives_as_long_as_its_connection(vhost_url: str, rabbit: RabbitServer) -> None:
     vhost = vhost_of(vhost_url)
-    queues = QueueManager(settings_of(vhost_url), ())
+    queues = QueueManager(settings_of(vhost_url))
     async with connected(vhost_url) as watching:
         await ExchangeManager().declare(watching)
         async with connected(vhost_url) as connection:
@@ -158,7 +158,7 @@ async def test_an_inbox_lives_as_long_as_its_connection(vhost_url: str, rabbit: 
 
 async def test_what_is_in_a_line_is_counted(vhost_url: str) -> None:
     async with declared(vhost_url) as connection:
-        queues, channel = QueueManager(settings_of(vhost_url), ()), await connection.channel()
+        queues, channel = QueueManager(settings_of(vhost_url)), await connection.channel()
         await publish(connection, AGED_LANE)
         depth = await queues.depth(channel, "main", AGED_LANE)
         assert (depth.ready, depth.consumers) == (1, 0)

@@ -83,8 +83,6 @@ class RabbitMQConnection:
         self._on_lost = on_lost
         self._connection: AbstractConnection | None = None
         self._closing = False
-        self.version: tuple[int, ...] = ()
-        """The broker's, e.g. (3, 10, 8)."""
 
     async def open(self) -> None:
         """Connect. Raises ConfigError for what an operator has to mend, BrokerUnavailable for the rest."""
@@ -99,9 +97,6 @@ class RabbitMQConnection:
             raise explain(failure, self._address.shown) from None
         self._connection = connection
         connection.close_callbacks.add(self._closed)
-        underlay = connection.transport.connection if connection.transport else None
-        told = str(getattr(underlay, "server_properties", {}).get("version", ""))
-        self.version = tuple(int(part) for part in told.split(".") if part.isdigit())
 
     async def channel(self) -> AbstractChannel:
         """A new channel with publisher confirms. Raises what ``open`` does."""

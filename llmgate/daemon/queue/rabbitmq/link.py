@@ -45,7 +45,7 @@ class Link:
         self.is_alone = False
         """No other daemon listened when something was told to all."""
         self.lost: asyncio.Future[str] = asyncio.get_running_loop().create_future()
-        self.queues = QueueManager(settings, ())
+        self.queues = QueueManager(settings)
         self.publisher: Publisher
         self.dispatch: RabbitMQConnection
         self._listening: AbstractChannel
@@ -56,7 +56,6 @@ class Link:
             self._publishing = await self._connect("publish")
             inbox = await self._connect("inbox")
             self.dispatch = await self._connect("dispatch")
-            self.queues = QueueManager(self._settings, self._publishing.version)
             self._listening = await inbox.channel()
             self._inbox = await self.queues.declare_inbox(self._listening, self._boot, self._incarnation)
             self._made = await ExchangeManager().declare(self._publishing)

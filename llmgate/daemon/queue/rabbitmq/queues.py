@@ -58,11 +58,10 @@ class Depth:
 
 
 class QueueManager:
-    """The queues that the settings ask for. ``version`` is the broker's."""
+    """The queues that the settings ask for."""
 
-    def __init__(self, settings: QueueSettings, version: Sequence[int]) -> None:
+    def __init__(self, settings: QueueSettings) -> None:
         self._settings = settings
-        self._version = tuple(version)
 
     @property
     def window(self) -> int:

@@ -24,6 +24,7 @@ from llmgate.errors import (
     LLMGateError,
     NotFound,
     PermissionDenied,
+    PreconditionFailed,
     TooManyAttempts,
 )
 from llmgate.urls import base_url
@@ -201,6 +202,7 @@ def error_of(
     hint = document.get("hint")
     error = kind(str(detail), hint=str(hint) if hint else None)
     error.request_id = request_id
+    error.subject = document["id"] if isinstance(document.get("id"), str) else None
     if retry_after and retry_after.isascii() and retry_after.isdigit() and len(retry_after) < 10:
         error.retry_after = float(retry_after)
         if isinstance(error, TooManyAttempts):
@@ -225,6 +227,7 @@ def _by_status(status: int) -> type[LLMGateError]:
         403: PermissionDenied,
         404: NotFound,
         409: Conflict,
+        412: PreconditionFailed,
         413: BodyTooLarge,
         429: LimitExceeded,
     }

@@ -21,6 +21,10 @@ LLMGateError
 │   │   └── ModelNotFound           404 model_not_found
 │   ├── MethodNotAllowed            405 method_not_allowed
 │   ├── Conflict                    409 conflict
+│   │   ├── AlreadyCreated          409 already_created     (this Idempotency-Key made it)
+│   │   ├── ReadOnly                409 read_only           (file or environment decide it)
+│   │   └── WouldLockOut            409 would_lock_out      (the caller itself, unless forced)
+│   ├── PreconditionFailed          412 precondition_failed (If-Match names another version)
 │   └── LimitExceeded               429 limit_exceeded      (the caller's own limit)
 │       └── TooManyAttempts         429 too_many_attempts   (failed logins)
 ├── GatewayBusy
@@ -64,12 +68,15 @@ class LLMGateError(Exception):
         hint: str | None = None,
         retry_after: float | None = None,
         param: str | None = None,
+        subject: str | None = None,
     ) -> None:
-        """``retry_after`` is in seconds; ``param`` names the field of the request at fault."""
+        """``retry_after`` is in seconds; ``param`` names the field of the request at fault, ``subject`` is the id of
+        what the error is about."""
         self.message = message or (type(self).__doc__ or "").strip().splitlines()[0]
         self.hint = hint
         self.retry_after = retry_after
         self.param = param
+        self.subject = subject
         self.request_id: str | None = None
         """The daemon's id of the request that failed, in a client that was told it."""
         super().__init__(self.message)
@@ -91,6 +98,8 @@ class LLMGateError(Exception):
             document["hint"] = self.hint
         if self.param:
             document["param"] = self.param
+        if self.subject:
+            document["id"] = self.subject
         if request_id:
             document["request_id"] = request_id
         return document
@@ -229,6 +238,31 @@ class Conflict(RequestError):
 
     code = "conflict"
     status = 409
+
+
+class AlreadyCreated(Conflict):
+    """A request with this Idempotency-Key has been carried out already."""
+
+    code = "already_created"
+
+
+class ReadOnly(Conflict):
+    """This cannot be changed here."""
+
+    code = "read_only"
+
+
+class WouldLockOut(Conflict):
+    """The change would lock its own author out."""
+
+    code = "would_lock_out"
+
+
+class PreconditionFailed(RequestError):
+    """It has been changed since it was read."""
+
+    code = "precondition_failed"
+    status = 412
 
 
 class LimitExceeded(RequestError):

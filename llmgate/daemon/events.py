@@ -75,7 +75,29 @@ class UpstreamChanged:
     reason: str
 
 
-Event = RequestFinished | RequestRefused | TicketPromoted | UpstreamChanged
+@dataclass(frozen=True, slots=True)
+class ActivityRecorded:
+    """Somebody has changed something, or logged in: one entry of the activity log.
+
+    ``action`` is written like ``key.create``. ``detail`` is JSON, for a change of each field its value before and
+    after, and never holds a secret. ``hash`` chains the entry to the one before, see ``store/activity.py``.
+    """
+
+    seq: int
+    at: datetime
+    actor_kind: str
+    actor_id: str
+    actor_name: str
+    address: str
+    request_id: str
+    action: str
+    target_id: str
+    target_name: str
+    detail: str
+    hash: str
+
+
+Event = RequestFinished | RequestRefused | TicketPromoted | UpstreamChanged | ActivityRecorded
 Subscriber = Callable[[Event], None]
 
 

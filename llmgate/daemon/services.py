@@ -22,6 +22,7 @@ from llmgate.daemon.auth.secrets import ServerSecret, load_or_create
 from llmgate.daemon.auth.sessions import Sessions
 from llmgate.daemon.auth.setup import FirstAdmin
 from llmgate.daemon.auth.throttle import LoginThrottle
+from llmgate.daemon.changes import Changes
 from llmgate.daemon.clock import utc_now
 from llmgate.daemon.events import Event, EventBus, RequestFinished, UpstreamChanged
 from llmgate.daemon.exchange import Scope
@@ -47,6 +48,7 @@ class Services:
 
     settings: Settings
     database: Database
+    changes: Changes
     secret: ServerSecret
     hasher: PasswordHasher
     sessions: Sessions
@@ -147,7 +149,8 @@ async def open_services(settings: Settings) -> AsyncIterator[Services]:
         bus.subscribe(log_event)
         hasher = PasswordHasher(min_length=settings.auth.password_min_length)
         stack.callback(hasher.close)
-        sessions = Sessions(database, hasher, secret, settings, LoginThrottle())
+        changes = Changes(database, secret.derive("activity"), bus)
+        sessions = Sessions(database, changes, hasher, secret, settings, LoginThrottle())
         whitelist = Whitelist()
         async with database.read() as tx:
             await whitelist.reload(tx)
@@ -168,10 +171,11 @@ async def open_services(settings: Settings) -> AsyncIterator[Services]:
         services = Services(
             settings=settings,
             database=database,
+            changes=changes,
             secret=secret,
             hasher=hasher,
             sessions=sessions,
-            first_admin=FirstAdmin(database, hasher),
+            first_admin=FirstAdmin(database, changes, hasher),
             whitelist=whitelist,
             authenticator=authenticator,
             queue=queue,

@@ -11,6 +11,8 @@ from llmgate.schemas.base import Answer, Level, Name, Password, Request, RoleNam
 
 
 class User(Answer):
+    volatile = frozenset({"last_login_at"})
+
     id: str
     name: str
     role: RoleName
@@ -47,6 +49,8 @@ class NewPassword(Request):
 
 
 class RegistrationToken(Answer):
+    volatile = frozenset({"uses"})
+
     id: str
     label: str
     role: RoleName
@@ -78,6 +82,8 @@ class TokenCreate(Request):
 
 class ApiKey(Answer):
     """``last4`` are the last characters of the key, to tell keys apart."""
+
+    volatile = frozenset({"last_used_at"})
 
     id: str
     name: str

@@ -44,6 +44,9 @@ class Answer(BaseModel):
 
     model_config = ConfigDict(extra="allow", from_attributes=True)
 
+    volatile: ClassVar[frozenset[str]] = frozenset()
+    """Fields that change by themselves: they are not part of a row's version."""
+
 
 Row = TypeVar("Row", bound=Answer)
 

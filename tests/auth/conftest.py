@@ -17,6 +17,8 @@ from llmgate.daemon.auth.principals import Role
 from llmgate.daemon.auth.secrets import ServerSecret
 from llmgate.daemon.auth.sessions import Sessions
 from llmgate.daemon.auth.throttle import LoginThrottle
+from llmgate.daemon.changes import Changes
+from llmgate.daemon.events import EventBus
 from llmgate.daemon.store import users
 from llmgate.daemon.store.database import Database
 from llmgate.daemon.store.types import utc_now
@@ -74,15 +76,21 @@ def throttle(clock: Clock) -> LoginThrottle:
 
 
 @pytest.fixture
+def changes(database: Database, secret: ServerSecret) -> Changes:
+    return Changes(database, secret.derive("activity"), EventBus())
+
+
+@pytest.fixture
 def sessions(
     database: Database,
+    changes: Changes,
     hasher: PasswordHasher,
     secret: ServerSecret,
     settings: Settings,
     throttle: LoginThrottle,
     clock: Clock,
 ) -> Sessions:
-    return Sessions(database, hasher, secret, settings, throttle, clock=clock.now)
+    return Sessions(database, changes, hasher, secret, settings, throttle, clock=clock.now)
 
 
 @pytest.fixture

@@ -13,6 +13,7 @@ from llmgate.daemon.auth.principals import Role
 from llmgate.daemon.auth.registration import register
 from llmgate.daemon.auth.secrets import ServerSecret
 from llmgate.daemon.auth.setup import FirstAdmin
+from llmgate.daemon.changes import Changes
 from llmgate.daemon.store import tokens, users
 from llmgate.daemon.store.database import Database
 from llmgate.daemon.store.types import utc_now
@@ -36,9 +37,9 @@ async def _uses(database: Database) -> list[int]:
 
 
 async def test_who_registers_gets_what_the_token_grants(
-    database: Database, hasher: PasswordHasher, secret: ServerSecret, token: str
+    database: Database, changes: Changes, hasher: PasswordHasher, secret: ServerSecret, token: str
 ) -> None:
-    user = await register(database, hasher, secret, token=f" {token}\n", name="ann", password=PASSWORD)
+    user = await register(database, changes, hasher, secret, token=f" {token}\n", name="ann", password=PASSWORD)
     assert (user.name, user.role, user.level) == ("ann", Role.USER, 4)
     async with database.read() as tx:
         assert await hasher.verify(PASSWORD, await users.password_hash(tx, user.id))
@@ -51,6 +52,7 @@ async def test_who_registers_gets_what_the_token_grants(
 )
 async def test_a_failed_registration_leaves_the_token_unused(
     database: Database,
+    changes: Changes,
     hasher: PasswordHasher,
     secret: ServerSecret,
     token: str,
@@ -61,12 +63,12 @@ async def test_a_failed_registration_leaves_the_token_unused(
     async with database.begin() as tx:
         await users.create(tx, name="taken", password_hash=None, role=Role.USER)
     with pytest.raises(error):
-        await register(database, hasher, secret, token=token, name=name, password=password)
+        await register(database, changes, hasher, secret, token=token, name=name, password=password)
     assert await _uses(database) == [0]
 
 
 async def test_bad_tokens_are_refused_alike_and_before_anything_else(
-    database: Database, hasher: PasswordHasher, secret: ServerSecret, token: str
+    database: Database, changes: Changes, hasher: PasswordHasher, secret: ServerSecret, token: str
 ) -> None:
     unknown, _ = registration.new_token(secret)
     expired, digest = registration.new_token(secret)
@@ -86,17 +88,19 @@ async def test_bad_tokens_are_refused_alike_and_before_anything_else(
         "x" * 10_000,
     ):
         with pytest.raises(AuthenticationFailed) as caught:
-            await register(database, hasher, secret, token=bad, name="no good", password="short")
+            await register(database, changes, hasher, secret, token=bad, name="no good", password="short")
         answers.add(caught.value.text())
     assert len(answers) == 1
 
 
 async def test_concurrent_registrations_share_the_uses_between_them(
-    database: Database, secret: ServerSecret, token: str
+    database: Database, changes: Changes, secret: ServerSecret, token: str
 ) -> None:
     hasher = PasswordHasher(waiting=64)
     try:
-        tries = (register(database, hasher, secret, token=token, name=f"u{n}", password=PASSWORD) for n in range(24))
+        tries = (
+            register(database, changes, hasher, secret, token=token, name=f"u{n}", password=PASSWORD) for n in range(24)
+        )
         results = await asyncio.gather(*tries, return_exceptions=True)
     finally:
         hasher.close()
@@ -104,21 +108,23 @@ async def test_concurrent_registrations_share_the_uses_between_them(
     assert [type(result) for result in results].count(AuthenticationFailed) == 22
 
 
-async def test_the_setup_token_makes_the_first_administrator_once(database: Database, hasher: PasswordHasher) -> None:
-    setup = FirstAdmin(database, hasher)
+async def test_the_setup_token_makes_the_first_administrator_once(
+    database: Database, changes: Changes, hasher: PasswordHasher
+) -> None:
+    setup = FirstAdmin(database, changes, hasher)
     token = await setup.prepare()
     assert token is not None
     admin = await setup.redeem(f"{token}\n", "root", PASSWORD)
     assert admin.role is Role.ADMIN
     with pytest.raises(AuthenticationFailed):
         await setup.redeem(token, "eve", PASSWORD)
-    assert await FirstAdmin(database, hasher).prepare() is None
+    assert await FirstAdmin(database, changes, hasher).prepare() is None
 
 
 async def test_a_wrong_setup_token_is_refused_and_a_bad_name_leaves_it_usable(
-    database: Database, hasher: PasswordHasher
+    database: Database, changes: Changes, hasher: PasswordHasher
 ) -> None:
-    setup = FirstAdmin(database, hasher)
+    setup = FirstAdmin(database, changes, hasher)
     with pytest.raises(AuthenticationFailed):
         await setup.redeem("", "root", PASSWORD)
     token = await setup.prepare()
@@ -133,9 +139,9 @@ async def test_a_wrong_setup_token_is_refused_and_a_bad_name_leaves_it_usable(
 
 
 async def test_of_concurrent_redemptions_over_two_daemons_one_succeeds(
-    database: Database, hasher: PasswordHasher
+    database: Database, changes: Changes, hasher: PasswordHasher
 ) -> None:
-    daemons = [FirstAdmin(database, hasher), FirstAdmin(database, hasher)]
+    daemons = [FirstAdmin(database, changes, hasher), FirstAdmin(database, changes, hasher)]
     printed = [await daemon.prepare() for daemon in daemons]
     tries = [
         daemon.redeem(token or "", f"admin{side}{number}", PASSWORD)

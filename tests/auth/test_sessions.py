@@ -14,10 +14,13 @@ from llmgate.daemon.auth.sessions import Sessions, Tokens
 from llmgate.daemon.auth.throttle import LoginThrottle
 from llmgate.daemon.store import sessions as store
 from llmgate.daemon.store import users
+from llmgate.daemon.store.activity import Actor
 from llmgate.daemon.store.database import Database
 from llmgate.daemon.store.users import User
 from llmgate.errors import AuthenticationFailed, TooManyAttempts
 from tests.auth.conftest import PASSWORD, Clock
+
+ACTOR = Actor("session", "1", "ann")
 
 
 async def _login(sessions: Sessions, name: str = "ann", password: str = PASSWORD) -> Tokens:
@@ -166,9 +169,9 @@ async def test_invented_refresh_tokens_are_refused_and_end_nobodys_session(sessi
 
 async def test_a_logout_ends_one_session_a_revocation_all(sessions: Sessions, ann: User, database: Database) -> None:
     first, second, third = [await _login(sessions) for _ in range(3)]
-    await sessions.logout(first.session_id)
-    await sessions.logout(first.session_id)
-    await sessions.logout("nothing")
+    await sessions.logout(first.session_id, ACTOR)
+    await sessions.logout(first.session_id, ACTOR)
+    await sessions.logout("nothing", ACTOR)
     await _refused(sessions, first)
     assert (await sessions.verify(second.access_token)).id == ann.id
     assert await sessions.revoke_user(ann.id) == 2
@@ -221,5 +224,5 @@ async def test_an_access_token_is_good_for_its_minutes(sessions: Sessions, ann: 
 async def test_tokens_of_another_server_are_refused(
     sessions: Sessions, ann: User, database: Database, settings: Settings, throttle: LoginThrottle
 ) -> None:
-    other = Sessions(database, sessions._hasher, ServerSecret(bytes(32)), settings, throttle)
+    other = Sessions(database, sessions._changes, sessions._hasher, ServerSecret(bytes(32)), settings, throttle)
     await _refused(other, await _login(sessions))

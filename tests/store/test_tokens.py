@@ -62,7 +62,7 @@ async def test_spent_expired_revoked_and_unknown_tokens_are_refused_alike(databa
         await tokens.revoke(tx, revoked.id)
         answers = set()
         for digest in ("spent", "expired", "revoked", "unknown", "", "\0", "' OR ''='"):
-            assert not await tokens.is_usable(tx, digest)
+            assert await tokens.usable_id(tx, digest) is None
             with pytest.raises(AuthenticationFailed) as caught:
                 await tokens.take(tx, digest)
             answers.add(caught.value.text())
@@ -81,7 +81,7 @@ async def test_a_token_carries_what_it_grants(database: Database) -> None:
             expires_at=NOW + timedelta(days=1),
             created_by="root",
         )
-        assert await tokens.is_usable(tx, "d")
+        assert await tokens.usable_id(tx, "d")
         taken = await tokens.take(tx, "d")
         assert (taken.role, taken.level, taken.uses, taken.max_uses) == (Role.ADMIN, 4, 1, 3)
         assert (taken.label, taken.created_by, taken.expires_at) == ("Summer school", "root", NOW + timedelta(days=1))

@@ -18,6 +18,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from llmgate import __version__
 from llmgate.daemon.admin.dependencies import known_parameters
+from llmgate.daemon.admin.editing import Replayed
 from llmgate.daemon.services import Services
 from llmgate.errors import BodyTooLarge, InvalidRequest, LLMGateError, MethodNotAllowed, RouteNotFound
 from llmgate.validation import explain, faults_of
@@ -42,6 +43,7 @@ def create_api(
             LLMGateError: _on_error,
             RequestValidationError: _on_invalid,
             HTTPException: _on_http,
+            Replayed: _on_replayed,
         },
     )
     app.state.services = services
@@ -116,6 +118,10 @@ async def _on_http(request: Request, error: Exception) -> JSONResponse:
     answer = _problem(request, kind(message))
     answer.headers.update(getattr(error, "headers", None) or {})
     return answer
+
+
+async def _on_replayed(request: Request, error: Exception) -> JSONResponse:
+    return JSONResponse(getattr(error, "answer", None), 201, {"idempotent-replayed": "true"})
 
 
 def _problem(request: Request, error: LLMGateError, **more: Any) -> JSONResponse:

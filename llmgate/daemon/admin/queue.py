@@ -9,6 +9,8 @@ from fastapi import APIRouter, Query
 
 from llmgate import schemas
 from llmgate.daemon.admin.dependencies import Daemon
+from llmgate.daemon.admin.editing import Edit, Editing
+from llmgate.daemon.queue.ticket import Position
 from llmgate.daemon.services import Services
 from llmgate.errors import NotFound
 
@@ -41,44 +43,59 @@ async def running(daemon: Daemon) -> schemas.Page[schemas.Running]:
 
 
 @router.delete("/waiting/{ticket}", status_code=204)
-async def cancel(daemon: Daemon, ticket: str) -> None:
+async def cancel(daemon: Daemon, editing: Editing, ticket: str) -> None:
     """Take a waiting request out; its client gets ``cancelled_by_admin``."""
+    place = await _place_of(daemon, ticket)
     if not await daemon.queue.cancel(ticket):
         raise _not_waiting()
+    async with editing.begin() as change:
+        change.note("queue.cancel", ticket, place.model, owner=place.owner, level=place.level)
 
 
 @router.patch("/waiting/{ticket}")
-async def set_level(daemon: Daemon, ticket: str, body: schemas.LevelChange) -> schemas.Waiting:
+async def set_level(daemon: Daemon, editing: Editing, ticket: str, body: schemas.LevelChange) -> schemas.Waiting:
     """Move a waiting request to another level; its aging starts anew."""
+    before = await _place_of(daemon, ticket)
     moved = await daemon.queue.set_level(ticket, body.level)
     place = await daemon.queue.position(ticket)
     if not moved or place is None:
         raise _not_waiting()
+    async with editing.begin() as change:
+        change.note("queue.level", ticket, place.model, owner=place.owner, level=[before.level, body.level])
     return schemas.Waiting.model_validate(place)
 
 
 @router.post("/pools/{pool}/pause")
-async def pause(daemon: Daemon, pool: str) -> schemas.PoolStats:
+async def pause(editing: Editing, pool: str) -> schemas.PoolStats:
     """Grant nothing in this pool; requests may still come and wait."""
-    return await _told(daemon, pool, daemon.queue.pause)
+    return await _told(editing, pool, "pause", editing.daemon.queue.pause)
 
 
 @router.post("/pools/{pool}/resume")
-async def resume(daemon: Daemon, pool: str) -> schemas.PoolStats:
+async def resume(editing: Editing, pool: str) -> schemas.PoolStats:
     """End a pause or a drain."""
-    return await _told(daemon, pool, daemon.queue.resume)
+    return await _told(editing, pool, "resume", editing.daemon.queue.resume)
 
 
 @router.post("/pools/{pool}/drain")
-async def drain(daemon: Daemon, pool: str) -> schemas.PoolStats:
+async def drain(editing: Editing, pool: str) -> schemas.PoolStats:
     """Accept nothing new in this pool; what waits is still served."""
-    return await _told(daemon, pool, daemon.queue.drain)
+    return await _told(editing, pool, "drain", editing.daemon.queue.drain)
 
 
-async def _told(daemon: Services, pool: str, tell: Callable[[str], Awaitable[None]]) -> schemas.PoolStats:
-    _stats_of(daemon, pool)
+async def _told(editing: Edit, pool: str, verb: str, tell: Callable[[str], Awaitable[None]]) -> schemas.PoolStats:
+    before = _stats_of(editing.daemon, pool)
+    async with editing.begin() as change:
+        change.note(f"pool.{verb}", pool, pool, state=before.state)
     await tell(pool)
-    return _stats_of(daemon, pool)
+    return _stats_of(editing.daemon, pool)
+
+
+async def _place_of(daemon: Services, ticket: str) -> Position:
+    place = await daemon.queue.position(ticket)
+    if place is None:
+        raise _not_waiting()
+    return place
 
 
 def _stats_of(daemon: Services, pool: str) -> schemas.PoolStats:

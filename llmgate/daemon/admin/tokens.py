@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Response
 
 from llmgate import schemas
-from llmgate.daemon.admin.dependencies import Admin, Daemon, Part, in_future
+from llmgate.daemon.admin.dependencies import Daemon, Part, in_future
+from llmgate.daemon.admin.editing import Creating, Editing, tagged
 from llmgate.daemon.auth import registration
 from llmgate.daemon.auth.principals import Role
 from llmgate.daemon.store import tokens
@@ -21,38 +22,47 @@ async def list_tokens(daemon: Daemon, part: Part) -> schemas.Page[schemas.Regist
 
 
 @router.post("", status_code=201)
-async def create(daemon: Daemon, caller: Admin, body: schemas.TokenCreate) -> schemas.NewRegistrationToken:
+async def create(daemon: Daemon, creation: Creating, body: schemas.TokenCreate) -> schemas.NewRegistrationToken:
     text, digest = registration.new_token(daemon.secret)
-    async with daemon.database.begin() as tx:
+    async with creation.begin() as change:
         token = await tokens.create(
-            tx,
+            change.tx,
             digest=digest,
             label=body.label,
             role=Role(body.role),
             level=body.level,
             max_uses=body.max_uses,
             expires_at=in_future(body.expires_at),
-            created_by=caller.name[:100],
+            created_by=creation.caller.name[:100],
         )
+        granted = {"role": token.role, "level": token.level, "max_uses": token.max_uses, "expires_at": token.expires_at}
+        change.note("token.create", token.id, token.label, **granted)
     shown = schemas.RegistrationToken.model_validate(token)
     return schemas.NewRegistrationToken(**shown.model_dump(), token=text)
 
 
 @router.get("/{token}")
-async def show(daemon: Daemon, token: str) -> schemas.RegistrationToken:
+async def show(daemon: Daemon, response: Response, token: str) -> schemas.RegistrationToken:
     async with daemon.database.read() as tx:
-        return schemas.RegistrationToken.model_validate(await tokens.get(tx, token))
+        return tagged(response, schemas.RegistrationToken.model_validate(await tokens.get(tx, token)))
 
 
 @router.post("/{token}/revoke")
-async def revoke(daemon: Daemon, token: str) -> schemas.RegistrationToken:
+async def revoke(editing: Editing, response: Response, token: str) -> schemas.RegistrationToken:
     """Let the token make no more accounts. 409 when it is revoked already."""
-    async with daemon.database.begin() as tx:
-        return schemas.RegistrationToken.model_validate(await tokens.revoke(tx, token))
+    async with editing.begin() as change:
+        found = await tokens.get(change.tx, token)
+        editing.expect(schemas.RegistrationToken.model_validate(found))
+        revoked = await tokens.revoke(change.tx, found.id)
+        change.note("token.revoke", found.id, found.label)
+    return tagged(response, schemas.RegistrationToken.model_validate(revoked))
 
 
 @router.delete("/{token}", status_code=204)
-async def delete(daemon: Daemon, token: str) -> None:
+async def delete(editing: Editing, token: str) -> None:
     """Remove the token. The accounts made with it stay."""
-    async with daemon.database.begin() as tx:
-        await tokens.delete(tx, token)
+    async with editing.begin() as change:
+        found = await tokens.get(change.tx, token)
+        editing.expect(schemas.RegistrationToken.model_validate(found))
+        await tokens.delete(change.tx, found.id)
+        change.note("token.delete", found.id, found.label)

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from fastapi import APIRouter, Query
+from fastapi import APIRouter, Query, Response
 
 from llmgate import schemas
 from llmgate.daemon.admin.dependencies import Daemon, Part
+from llmgate.daemon.admin.editing import Creating, Editing, tagged
 from llmgate.daemon.auth.principals import Role
+from llmgate.daemon.changes import difference
 from llmgate.daemon.store import sessions, users
 
 router = APIRouter(prefix="/users", tags=["users"])
@@ -25,50 +27,61 @@ async def list_users(
 
 
 @router.post("", status_code=201)
-async def create(daemon: Daemon, body: schemas.UserCreate) -> schemas.User:
+async def create(daemon: Daemon, creation: Creating, response: Response, body: schemas.UserCreate) -> schemas.User:
     """Add a user. 409 when the name is taken."""
     hashed = await daemon.hasher.hash(body.password.get_secret_value())
-    async with daemon.database.begin() as tx:
-        user = await users.create(tx, name=body.name, password_hash=hashed, role=Role(body.role), level=body.level)
-    return schemas.User.model_validate(user)
+    async with creation.begin() as change:
+        user = await users.create(
+            change.tx, name=body.name, password_hash=hashed, role=Role(body.role), level=body.level
+        )
+        change.note("user.create", user.id, user.name, role=user.role, level=user.level)
+        made = creation.keep(schemas.User.model_validate(user))
+    return tagged(response, made)
 
 
 @router.get("/{user}")
-async def show(daemon: Daemon, user: str) -> schemas.User:
+async def show(daemon: Daemon, response: Response, user: str) -> schemas.User:
     async with daemon.database.read() as tx:
-        return schemas.User.model_validate(await users.resolve(tx, user))
+        return tagged(response, schemas.User.model_validate(await users.resolve(tx, user)))
 
 
 @router.patch("/{user}")
-async def update(daemon: Daemon, user: str, body: schemas.UserUpdate) -> schemas.User:
+async def update(
+    daemon: Daemon, editing: Editing, response: Response, user: str, body: schemas.UserUpdate
+) -> schemas.User:
     """Change a user; disabling ends its sessions. 409 when no enabled administrator would be left."""
     changes = body.changes()
     if "role" in changes:
         changes["role"] = Role(changes["role"])
-    async with daemon.database.begin() as tx:
-        found = await users.resolve(tx, user)
-        changed = await users.update(tx, found.id, **changes)
+    async with editing.begin() as change:
+        found = await users.resolve(change.tx, user)
+        editing.expect(schemas.User.model_validate(found))
+        changed = await users.update(change.tx, found.id, **changes)
         if changed.disabled:
-            await sessions.revoke_user(tx, found.id)
+            await sessions.revoke_user(change.tx, found.id)
+        change.note("user.update", found.id, changed.name, **difference(found, changed))
     daemon.rights_changed()
-    return schemas.User.model_validate(changed)
+    return tagged(response, schemas.User.model_validate(changed))
 
 
 @router.put("/{user}/password", status_code=204)
-async def set_password(daemon: Daemon, user: str, body: schemas.NewPassword) -> None:
+async def set_password(daemon: Daemon, editing: Editing, user: str, body: schemas.NewPassword) -> None:
     """Set the password and end the user's sessions."""
     hashed = await daemon.hasher.hash(body.password.get_secret_value())
-    async with daemon.database.begin() as tx:
-        found = await users.resolve(tx, user)
-        await users.set_password(tx, found.id, hashed)
-        await sessions.revoke_user(tx, found.id)
+    async with editing.begin() as change:
+        found = await users.resolve(change.tx, user)
+        await users.set_password(change.tx, found.id, hashed)
+        await sessions.revoke_user(change.tx, found.id)
+        change.note("user.password", found.id, found.name)
     daemon.rights_changed()
 
 
 @router.delete("/{user}", status_code=204)
-async def delete(daemon: Daemon, user: str) -> None:
+async def delete(daemon: Daemon, editing: Editing, user: str) -> None:
     """Remove a user with its keys and sessions. 409 for the last enabled administrator."""
-    async with daemon.database.begin() as tx:
-        found = await users.resolve(tx, user)
-        await users.delete(tx, found.id)
+    async with editing.begin() as change:
+        found = await users.resolve(change.tx, user)
+        editing.expect(schemas.User.model_validate(found))
+        await users.delete(change.tx, found.id)
+        change.note("user.delete", found.id, found.name)
     daemon.rights_changed()

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Response
 
 from llmgate import schemas
 from llmgate.daemon.admin.dependencies import Daemon, Part, in_future
+from llmgate.daemon.admin.editing import Creating, Editing, tagged
+from llmgate.daemon.changes import difference
 from llmgate.daemon.services import Services
 from llmgate.daemon.store import whitelist
 
@@ -20,34 +22,47 @@ async def list_entries(daemon: Daemon, part: Part) -> schemas.Page[schemas.White
 
 
 @router.post("", status_code=201)
-async def create(daemon: Daemon, body: schemas.WhitelistCreate) -> schemas.WhitelistEntry:
+async def create(
+    daemon: Daemon, creation: Creating, response: Response, body: schemas.WhitelistCreate
+) -> schemas.WhitelistEntry:
     """Add a network. 409 when it is listed already."""
-    async with daemon.database.begin() as tx:
+    async with creation.begin() as change:
         entry = await whitelist.create(
-            tx, cidr=body.cidr, label=body.label, level=body.level, expires_at=in_future(body.expires_at)
+            change.tx, cidr=body.cidr, label=body.label, level=body.level, expires_at=in_future(body.expires_at)
         )
+        granted = {"label": entry.label, "level": entry.level, "expires_at": entry.expires_at}
+        change.note("whitelist.create", entry.id, entry.cidr, **granted)
+        made = creation.keep(schemas.WhitelistEntry.model_validate(entry))
     await _apply(daemon)
-    return schemas.WhitelistEntry.model_validate(entry)
+    return tagged(response, made)
 
 
 @router.get("/{entry}")
-async def show(daemon: Daemon, entry: str) -> schemas.WhitelistEntry:
+async def show(daemon: Daemon, response: Response, entry: str) -> schemas.WhitelistEntry:
     async with daemon.database.read() as tx:
-        return schemas.WhitelistEntry.model_validate(await whitelist.get(tx, entry))
+        return tagged(response, schemas.WhitelistEntry.model_validate(await whitelist.get(tx, entry)))
 
 
 @router.patch("/{entry}")
-async def update(daemon: Daemon, entry: str, body: schemas.WhitelistUpdate) -> schemas.WhitelistEntry:
-    async with daemon.database.begin() as tx:
-        changed = await whitelist.update(tx, entry, **body.changes())
+async def update(
+    daemon: Daemon, editing: Editing, response: Response, entry: str, body: schemas.WhitelistUpdate
+) -> schemas.WhitelistEntry:
+    async with editing.begin() as change:
+        found = await whitelist.get(change.tx, entry)
+        editing.expect(schemas.WhitelistEntry.model_validate(found))
+        changed = await whitelist.update(change.tx, found.id, **body.changes())
+        change.note("whitelist.update", found.id, changed.cidr, **difference(found, changed))
     await _apply(daemon)
-    return schemas.WhitelistEntry.model_validate(changed)
+    return tagged(response, schemas.WhitelistEntry.model_validate(changed))
 
 
 @router.delete("/{entry}", status_code=204)
-async def delete(daemon: Daemon, entry: str) -> None:
-    async with daemon.database.begin() as tx:
-        await whitelist.delete(tx, entry)
+async def delete(daemon: Daemon, editing: Editing, entry: str) -> None:
+    async with editing.begin() as change:
+        found = await whitelist.get(change.tx, entry)
+        editing.expect(schemas.WhitelistEntry.model_validate(found))
+        await whitelist.delete(change.tx, found.id)
+        change.note("whitelist.delete", found.id, found.cidr)
     await _apply(daemon)
 
 

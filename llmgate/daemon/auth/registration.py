@@ -8,8 +8,10 @@ import re
 from llmgate.daemon.auth.passwords import PasswordHasher
 from llmgate.daemon.auth.sealed import is_sealed, seal
 from llmgate.daemon.auth.secrets import ServerSecret
+from llmgate.daemon.changes import Changes
 from llmgate.daemon.ids import random_base62
 from llmgate.daemon.store import checks, tokens, users
+from llmgate.daemon.store.activity import Actor
 from llmgate.daemon.store.database import Database
 from llmgate.daemon.store.users import User
 from llmgate.errors import AuthenticationFailed
@@ -24,7 +26,15 @@ def new_token(secret: ServerSecret) -> tuple[str, str]:
 
 
 async def register(
-    database: Database, hasher: PasswordHasher, secret: ServerSecret, *, token: str, name: str, password: str
+    database: Database,
+    changes: Changes,
+    hasher: PasswordHasher,
+    secret: ServerSecret,
+    *,
+    token: str,
+    name: str,
+    password: str,
+    address: str = "",
 ) -> User:
     """Use the token once and make the user with the role and level that it grants, both or neither.
 
@@ -36,13 +46,16 @@ async def register(
         raise _refused()
     digest = _digest(secret, token)
     async with database.read() as tx:
-        if not await tokens.is_usable(tx, digest):
-            raise _refused()
+        token_id = await tokens.usable_id(tx, digest)
+    if token_id is None:
+        raise _refused()
     checks.user_name(name)
     hashed = await hasher.hash(password)
-    async with database.begin() as tx:
-        grant = await tokens.take(tx, digest)
-        return await users.create(tx, name=name, password_hash=hashed, role=grant.role, level=grant.level)
+    async with changes.begin(Actor("token", token_id, name, address)) as change:
+        grant = await tokens.take(change.tx, digest)
+        user = await users.create(change.tx, name=name, password_hash=hashed, role=grant.role, level=grant.level)
+        change.note("user.register", user.id, user.name, role=user.role, level=user.level, token=grant.id)
+    return user
 
 
 def _digest(secret: ServerSecret, text: str) -> str:

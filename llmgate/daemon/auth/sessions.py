@@ -16,8 +16,10 @@ from llmgate.daemon.auth.principals import Principal, PrincipalKind
 from llmgate.daemon.auth.secrets import ServerSecret
 from llmgate.daemon.auth.throttle import LoginThrottle
 from llmgate.daemon.auth.tokens import AccessTokens
+from llmgate.daemon.changes import Changes
 from llmgate.daemon.ids import new_id
 from llmgate.daemon.store import sessions, users
+from llmgate.daemon.store.activity import Actor
 from llmgate.daemon.store.database import Database
 from llmgate.daemon.store.sessions import Session
 from llmgate.daemon.store.types import utc_now
@@ -51,6 +53,7 @@ class Sessions:
     def __init__(
         self,
         database: Database,
+        changes: Changes,
         hasher: PasswordHasher,
         secret: ServerSecret,
         settings: Settings,
@@ -59,6 +62,7 @@ class Sessions:
         clock: Callable[[], datetime] = utc_now,
     ) -> None:
         self._database = database
+        self._changes = changes
         self._hasher = hasher
         self._throttle = throttle
         self._clock = clock
@@ -79,9 +83,10 @@ class Sessions:
         now = self._clock()
         session_id = new_id()
         refresh_token = self._refresh_token(session_id, 0)
-        async with self._database.begin() as tx:
+        actor = Actor("session", user.id, user.name, address)
+        async with self._changes.begin(actor) as change:
             await sessions.create(
-                tx,
+                change.tx,
                 session_id=session_id,
                 user_id=user.id,
                 refresh_hash=self._digest(refresh_token),
@@ -90,7 +95,8 @@ class Sessions:
                 client=client,
                 address=address,
             )
-            await users.touch_login(tx, user.id)
+            await users.touch_login(change.tx, user.id)
+            change.note("session.login", session_id, user.name, client=client)
         return self._tokens(user, session_id, refresh_token)
 
     async def refresh(self, refresh_token: str) -> Tokens:
@@ -109,9 +115,10 @@ class Sessions:
             raise _refused()
         return self._tokens(user, session.id, successor)
 
-    async def logout(self, session_id: str) -> None:
-        async with self._database.begin() as tx:
-            await sessions.revoke(tx, session_id)
+    async def logout(self, session_id: str, actor: Actor) -> None:
+        async with self._changes.begin(actor) as change:
+            await sessions.revoke(change.tx, session_id)
+            change.note("session.logout", session_id, actor.name)
 
     async def revoke_user(self, user_id: str) -> int:
         """End every session of a user; returns how many."""

@@ -6,7 +6,9 @@ import hmac
 
 from llmgate.daemon.auth.passwords import PasswordHasher
 from llmgate.daemon.auth.sealed import new_setup_token
+from llmgate.daemon.changes import Changes
 from llmgate.daemon.store import checks, users
+from llmgate.daemon.store.activity import Actor
 from llmgate.daemon.store.database import Database
 from llmgate.daemon.store.users import User
 from llmgate.errors import AuthenticationFailed
@@ -15,8 +17,9 @@ from llmgate.errors import AuthenticationFailed
 class FirstAdmin:
     """Holds the setup token of this run of the daemon, in memory only."""
 
-    def __init__(self, database: Database, hasher: PasswordHasher) -> None:
+    def __init__(self, database: Database, changes: Changes, hasher: PasswordHasher) -> None:
         self._database = database
+        self._changes = changes
         self._hasher = hasher
         self._token: str | None = None
 
@@ -30,7 +33,7 @@ class FirstAdmin:
         self._token = None if exists else token or new_setup_token()
         return self._token
 
-    async def redeem(self, token: str, name: str, password: str) -> User:
+    async def redeem(self, token: str, name: str, password: str, *, address: str = "") -> User:
         """Make the first administrator, once.
 
         Raises AuthenticationFailed when the token is not the one, or there is none; Conflict when somebody else was
@@ -43,7 +46,8 @@ class FirstAdmin:
             )
         checks.user_name(name)
         hashed = await self._hasher.hash(password)
-        async with self._database.begin() as tx:
-            user = await users.create_first_admin(tx, name=name, password_hash=hashed)
+        async with self._changes.begin(Actor("token", "setup", name, address)) as change:
+            user = await users.create_first_admin(change.tx, name=name, password_hash=hashed)
+            change.note("user.setup", user.id, user.name, role=user.role)
         self._token = None
         return user

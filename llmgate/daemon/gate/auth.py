@@ -8,6 +8,7 @@ from fastapi import APIRouter, Depends, Request, Response
 
 from llmgate import schemas
 from llmgate.daemon.admin.dependencies import Caller, Daemon
+from llmgate.daemon.admin.editing import actor_of
 from llmgate.daemon.auth import registration
 from llmgate.daemon.auth.principals import Principal
 from llmgate.daemon.auth.sessions import Tokens
@@ -53,31 +54,38 @@ async def refresh(
 
 
 @router.post("/logout", status_code=204)
-async def logout(daemon: Daemon, cookies: CookieJar, caller: Caller, response: Response) -> None:
+async def logout(daemon: Daemon, cookies: CookieJar, caller: Caller, request: Request, response: Response) -> None:
     """End the session, at once and everywhere."""
-    await daemon.sessions.logout(_session(caller))
+    await daemon.sessions.logout(_session(caller), actor_of(caller, daemon, request))
     daemon.rights_changed()
     cookies.clear(response)
 
 
 @router.post("/register", status_code=201)
-async def register(daemon: Daemon, body: schemas.Redeem) -> schemas.User:
+async def register(daemon: Daemon, request: Request, body: schemas.Redeem) -> schemas.User:
     """Make an account with a registration token."""
     user = await registration.register(
         daemon.database,
+        daemon.changes,
         daemon.hasher,
         daemon.secret,
         token=body.token.get_secret_value(),
         name=body.name,
         password=body.password.get_secret_value(),
+        address=daemon.client_address(request.scope),
     )
     return schemas.User.model_validate(user)
 
 
 @router.post("/setup", status_code=201)
-async def setup(daemon: Daemon, body: schemas.Redeem) -> schemas.User:
+async def setup(daemon: Daemon, request: Request, body: schemas.Redeem) -> schemas.User:
     """Make the first administrator with the token that the daemon has printed on its terminal."""
-    user = await daemon.first_admin.redeem(body.token.get_secret_value(), body.name, body.password.get_secret_value())
+    user = await daemon.first_admin.redeem(
+        body.token.get_secret_value(),
+        body.name,
+        body.password.get_secret_value(),
+        address=daemon.client_address(request.scope),
+    )
     return schemas.User.model_validate(user)
 
 
@@ -117,9 +125,10 @@ async def change_password(
     except AuthenticationFailed:
         raise PermissionDenied("The current password is wrong.", param="current_password") from None
     hashed = await daemon.hasher.hash(new)
-    async with daemon.database.begin() as tx:
-        await users.set_password(tx, caller.id, hashed)
-        await sessions.revoke_user(tx, caller.id)
+    async with daemon.changes.begin(actor_of(caller, daemon, request)) as change:
+        await users.set_password(change.tx, caller.id, hashed)
+        await sessions.revoke_user(change.tx, caller.id)
+        change.note("user.password", caller.id, caller.name)
     daemon.rights_changed()
     return _answer(await _logged_in(daemon, request, caller.name, new), response, cookies if body.cookie else None)
 

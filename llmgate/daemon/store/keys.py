@@ -8,6 +8,7 @@ from datetime import datetime
 from typing import Any, TypedDict, Unpack
 
 from sqlalchemy import (
+    BigInteger,
     Boolean,
     Column,
     Double,
@@ -45,8 +46,20 @@ keys = Table(
     Column("created_at", UtcDateTime, nullable=False),
     Column("last_used_at", UtcDateTime),
     Column("last4", Text(4), nullable=False),
+    Column("routes", StringList),
+    Column("cidrs", StringList),
+    Column("requests_per_minute", Integer),
+    Column("tokens_per_minute", BigInteger),
+    Column("max_concurrent", Integer),
+    Column("max_waiting", Integer),
+    Column("tokens_per_day", BigInteger),
+    Column("tokens_per_month", BigInteger),
+    Column("previous_digest", Text(64)),
+    Column("previous_until", UtcDateTime),
+    Column("rotated_at", UtcDateTime),
     Index(None, "user_id"),
     Index(None, "created_at", "id"),
+    Index(None, "previous_digest", unique=True),
 )
 # A revoked key gives its name free for its successor.
 Index(

@@ -40,6 +40,9 @@ requests = Table(
     Column("output_tokens", BigInteger),
     Index(None, "finished_at", "request_id"),
     Index(None, "principal_kind", "principal_id", "finished_at"),
+    Index(None, "model", "finished_at", "request_id"),
+    Index(None, "outcome", "finished_at", "request_id"),
+    Index(None, "user_id", "finished_at", "request_id"),
 )
 
 _COLUMNS = columns_of(requests, RequestFinished)

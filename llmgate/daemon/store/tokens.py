@@ -111,9 +111,10 @@ async def delete(tx: AsyncConnection, token_id: str) -> None:
         raise _missing()
 
 
-async def is_usable(tx: AsyncConnection, digest: str) -> bool:
-    """Whether ``take`` would succeed now; a cheap look before the expensive hashing of a password."""
-    return (await tx.execute(select(tokens.c.id).where(_usable(digest)))).first() is not None
+async def usable_id(tx: AsyncConnection, digest: str) -> str | None:
+    """The token's id if ``take`` would succeed now; a cheap look before the expensive hashing of a password."""
+    found: str | None = await tx.scalar(select(tokens.c.id).where(_usable(digest)))
+    return found
 
 
 async def take(tx: AsyncConnection, digest: str) -> RegistrationToken:

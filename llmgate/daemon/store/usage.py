@@ -14,6 +14,7 @@ from sqlalchemy import (
     ColumnElement,
     Date,
     Double,
+    Index,
     Integer,
     RowMapping,
     Select,
@@ -50,6 +51,7 @@ usage = Table(
     Column("input_tokens", BigInteger, nullable=False),
     Column("output_tokens", BigInteger, nullable=False),
     Column("wait_seconds", Double, nullable=False),
+    Index(None, "principal_kind", "principal_id", "hour"),
 )
 
 usage_principals = Table(

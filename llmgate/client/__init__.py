@@ -3,92 +3,17 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator, Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager
-from typing import Any, Generic, Self, TypeVar
+from collections.abc import AsyncIterator, Mapping
+from typing import Any, Self
 
 from pydantic import SecretStr
 
 from llmgate import schemas
+from llmgate.client.noun import Noun, named
 from llmgate.connection import Connection, Credentials, FixedToken, lines, raise_for_status, segment
-from llmgate.errors import LLMGateError, NotFound, UpstreamCut
+from llmgate.errors import LLMGateError, UpstreamCut
 
-PAGE = 200
-"""Rows asked for at once."""
-Row = TypeVar("Row", bound=schemas.Answer)
-New = TypeVar("New", bound=schemas.Answer)
-
-
-class Noun(Generic[Row, New]):
-    """The verbs that the nouns of the admin API share. Rows are found by id, users and keys also by name.
-
-    What is not found is told by ``what`` it is and its name.
-    """
-
-    def __init__(
-        self,
-        connection: Connection,
-        what: str,
-        path: str,
-        row: type[Row],
-        new: type[New],
-        page: type[schemas.Page[Row]],
-    ) -> None:
-        self._connection, self._what, self._path = connection, what, path
-        self._row, self._new, self._page = row, new, page
-
-    async def page(self, after: str | None = None, limit: int = PAGE, **filters: Any) -> schemas.Page[Row]:
-        query = {"after": after, "limit": limit, **filters}
-        return await self._connection.ask("GET", self._path, self._page, query=query)
-
-    async def rows(self, limit: int, **filters: Any) -> list[Row]:
-        """The first ``limit`` rows, fetched page by page."""
-        rows: list[Row] = []
-        after = None
-        while len(rows) < limit:
-            page = await self.page(after, min(PAGE, limit - len(rows)), **filters)
-            rows += page.data
-            after = page.next
-            if after is None:
-                break
-        return rows
-
-    async def get(self, row: str) -> Row:
-        with self._named(row):
-            return await self._connection.ask("GET", self._at(row), self._row)
-
-    async def create(self, body: schemas.Request) -> New:
-        return await self._connection.ask("POST", self._path, self._new, body=body)
-
-    async def update(self, row: str, body: schemas.Update) -> Row:
-        with self._named(row):
-            return await self._connection.ask("PATCH", self._at(row), self._row, body=body)
-
-    async def revoke(self, row: str) -> Row:
-        with self._named(row):
-            return await self._connection.ask("POST", f"{self._at(row)}/revoke", self._row)
-
-    async def delete(self, row: str) -> None:
-        with self._named(row):
-            await self._connection.tell("DELETE", self._at(row))
-
-    def _named(self, row: str) -> AbstractContextManager[None]:
-        return named(self._what, row, f"llmgate {self._path.rpartition('/')[2]} list")
-
-    def _at(self, row: str) -> str:
-        return f"{self._path}/{segment(row)}"
-
-
-@contextmanager
-def named(what: str, name: str, see: str) -> Iterator[None]:
-    """Say which thing is not there, and the command that lists what is."""
-    try:
-        yield
-    except NotFound as missing:
-        if type(missing) is NotFound:  # its subclasses are about something else
-            missing.message = f"There is no {what} {name!r}."
-            missing.hint = f"See them with: {see}"
-        raise
+__all__ = ["AdminClient", "named"]
 
 
 class AdminClient:

@@ -1,0 +1,61 @@
+"""Changes that administrators and users make: each in one transaction with its entry in the activity log."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import fields
+from typing import Any
+
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from llmgate.daemon.events import EventBus
+from llmgate.daemon.store import activity
+from llmgate.daemon.store.activity import Actor, Note
+from llmgate.daemon.store.database import Database
+
+_VOLATILE = {"updated_at", "last_used_at", "last_login_at"}
+
+
+class Change:
+    """One change that is being made in the transaction ``tx``."""
+
+    def __init__(self, tx: AsyncConnection) -> None:
+        self.tx = tx
+        self.notes: list[Note] = []
+
+    def note(self, action: str, target_id: str, target_name: str = "", **detail: Any) -> None:
+        """Say what is done, like ``key.create``. ``detail`` must not hold a secret."""
+        self.notes.append(Note(action, target_id, target_name, detail))
+
+
+class Changes:
+    """Begins changes. ``key`` is the server's key of the activity log."""
+
+    def __init__(self, database: Database, key: bytes, bus: EventBus) -> None:
+        self._database = database
+        self._key = key
+        self._bus = bus
+
+    @asynccontextmanager
+    async def begin(self, actor: Actor) -> AsyncIterator[Change]:
+        """A transaction whose notes are written with it, or with it undone. One after the other in all daemons, so
+        that what is read inside stays as it is.
+
+        Raises RuntimeError when nothing was noted: a change that nobody can see afterwards is a defect.
+        """
+        async with self._database.begin() as tx:
+            await activity.lock(tx)
+            change = Change(tx)
+            yield change
+            if not change.notes:
+                raise RuntimeError("a change without a note for the activity log")
+            entries = await activity.append(tx, self._key, actor, change.notes)
+        for entry in entries:
+            self._bus.publish(entry)
+
+
+def difference(before: Any, after: Any) -> dict[str, list[Any]]:
+    """The fields in which two rows (dataclasses) of the same thing differ: name → [before, after]."""
+    pairs = {field.name: [getattr(before, field.name), getattr(after, field.name)] for field in fields(before)}
+    return {name: pair for name, pair in pairs.items() if pair[0] != pair[1] and name not in _VOLATILE}

@@ -1,0 +1,39 @@
+"""Settings that were changed at run time, and upstreams that were added at run time."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from sqlalchemy import Column, Table, select
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from llmgate.daemon.store import sql
+from llmgate.daemon.store.types import Text, UtcDateTime, metadata, utc_now
+
+settings = Table(
+    "settings",
+    metadata,
+    Column("key", Text(100), primary_key=True),
+    Column("value", Text(4000), nullable=False),
+    Column("updated_at", UtcDateTime, nullable=False),
+    Column("updated_by", Text(200), nullable=False),
+)
+
+
+async def all(tx: AsyncConnection) -> dict[str, Any]:  # noqa: A001  # read as settings.all(...)
+    """Every setting that the database decides: ``queue.aging_seconds`` → its value."""
+    rows = await tx.execute(select(settings.c.key, settings.c.value).order_by(settings.c.key))
+    return {row.key: json.loads(row.value) for row in rows}
+
+
+async def put(tx: AsyncConnection, key: str, value: Any, *, by: str) -> None:
+    """Decide a setting. ``value`` is a JSON value."""
+    values = {"value": json.dumps(value), "updated_at": utc_now(), "updated_by": by}
+    insert = sql.insert(tx, settings).values(key=key, **values)
+    await tx.execute(insert.on_conflict_do_update(index_elements=["key"], set_=values))
+
+
+async def delete(tx: AsyncConnection, key: str) -> bool:
+    """Let file, environment or default decide again. False when the database did not decide it."""
+    return bool((await tx.execute(settings.delete().where(settings.c.key == key))).rowcount)

@@ -12,7 +12,7 @@ import ipaddress
 import os
 import re
 import tomllib
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, get_args, get_origin
@@ -20,10 +20,30 @@ from typing import Any, Literal, get_args, get_origin
 from pydantic import BaseModel, Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
-from llmgate.config_queue import Level, Name, QueueSettings, Seconds, Section
+from llmgate.config_queue import RUN_TIME, Name, QueueSettings, Seconds, Section
+from llmgate.config_rules import (
+    ActivitySettings,
+    AuthSettings,
+    ChatSettings,
+    HealthSettings,
+    LevelSettings,
+    LogSettings,
+    UsageSettings,
+)
 from llmgate.errors import ConfigError
+from llmgate.urls import is_base_url
 
-__all__ = ["QueueSettings", "Section"]
+__all__ = [
+    "ActivitySettings",
+    "AuthSettings",
+    "ChatSettings",
+    "HealthSettings",
+    "LevelSettings",
+    "LogSettings",
+    "QueueSettings",
+    "Section",
+    "UsageSettings",
+]
 
 
 class ServerSettings(Section):
@@ -37,8 +57,12 @@ class ServerSettings(Section):
         default_factory=list,
         description='Networks whose X-Forwarded-For is believed, e.g. ["127.0.0.1/32"]. Nobody by default.',
     )
-    drain_seconds: Seconds = Field(30, description="On SIGTERM, how long running answers may go on.")
-    max_body_bytes: int = Field(32 * 1024 * 1024, ge=1024, description="Largest request body.")
+    drain_seconds: Seconds = Field(
+        30, description="On SIGTERM, how long running answers may go on.", json_schema_extra=RUN_TIME
+    )
+    max_body_bytes: int = Field(
+        32 * 1024 * 1024, ge=1024, description="Largest request body.", json_schema_extra=RUN_TIME
+    )
 
     @field_validator("trusted_proxies")
     @classmethod
@@ -83,22 +107,6 @@ class DatabaseSettings(Section):
         return value
 
 
-class AuthSettings(Section):
-    session_minutes: int = Field(15, ge=1, le=1440, description="Life of an access token.")
-    refresh_days: int = Field(30, ge=1, le=365, description="Life of a session that is refreshed.")
-    placeholders: list[str] = Field(
-        default_factory=lambda: ["ollama", "none", "EMPTY", "sk-no-key-required", "no-key", "not-needed"],
-        description="Keys that stock clients are forced to send; they count as no credential.",
-    )
-    password_min_length: int = Field(10, ge=8, le=128, description="Shortest password accepted.")
-
-
-class LevelSettings(Section):
-    whitelist: Level = Field(1, description="Level of whitelisted addresses. 1 is served first, 5 last.")
-    api_key: Level = Field(2, description="Level of API keys that name none themselves.")
-    user: Level = Field(3, description="Level of user sessions.")
-
-
 class UpstreamSettings(Section):
     name: Name = Field(description="Name in statistics and logs.")
     kind: Literal["ollama", "openai"] = Field(
@@ -121,30 +129,20 @@ class UpstreamSettings(Section):
     @field_validator("url")
     @classmethod
     def is_plain_http(cls, value: str) -> str:
-        if not re.match(r"^https?://[^/@\s?#]+(/[^\s?#]*)?$", value):
+        if not is_base_url(value):
             raise ValueError("must look like http://host:port, without user, query or fragment")
         return value.rstrip("/")
+
+    @field_validator("api_key")
+    @classmethod
+    def fits_into_a_header(cls, value: SecretStr) -> SecretStr:
+        if not re.fullmatch(r"[!-~]*", value.get_secret_value()):
+            raise ValueError("must be printable ASCII without spaces")
+        return value
 
     @property
     def pool_name(self) -> str:
         return self.pool or self.name
-
-
-class HealthSettings(Section):
-    interval: float = Field(10, gt=0, le=3600, description="Seconds between probes of a healthy upstream.")
-    timeout: float = Field(5, gt=0, le=60, description="Longest wait for a probe's answer.")
-    failures: int = Field(3, ge=1, le=100, description="Failures in a row that take an upstream out.")
-    backoff_max: float = Field(60, gt=0, le=3600, description="Longest pause between probes of a failing upstream.")
-
-
-class UsageSettings(Section):
-    request_log_days: int = Field(90, ge=1, le=3650, description="How long single requests are kept.")
-    flush_seconds: float = Field(1, gt=0, le=60, description="How often finished requests are written.")
-
-
-class LogSettings(Section):
-    level: Literal["debug", "info", "warning", "error"] = Field("info", description="Least severity logged.")
-    format: Literal["auto", "json", "console"] = Field("auto", description="auto: console on a terminal, else json.")
 
 
 DEFAULT_UPSTREAM = UpstreamSettings(
@@ -175,6 +173,8 @@ class Settings(BaseSettings):
     queue: QueueSettings = Field(default_factory=QueueSettings, description="The waiting line.")
     health: HealthSettings = Field(default_factory=HealthSettings, description="Watching the upstreams.")
     usage: UsageSettings = Field(default_factory=UsageSettings, description="What is counted and kept.")
+    activity: ActivitySettings = Field(default_factory=ActivitySettings, description="Who changed what.")
+    chat: ChatSettings = Field(default_factory=ChatSettings, description="The chat page.")
     log: LogSettings = Field(default_factory=LogSettings, description="What is logged.")
     upstreams: list[UpstreamSettings] = Field(
         default_factory=lambda: [DEFAULT_UPSTREAM],
@@ -214,11 +214,13 @@ Origin = Literal["flag", "environment", "file", "default"]
 
 @dataclass(frozen=True, slots=True)
 class LoadedSettings:
-    """Settings, and where each value came from (``server.port`` → ``file``)."""
+    """Settings, and where each value came from (``server.port`` → ``file``). ``reread`` reads the same sources again;
+    None where there are none, as in the demo."""
 
     settings: Settings
     path: Path | None
     origins: Mapping[str, Origin]
+    reread: Callable[[], LoadedSettings] | None = None
 
     def origin(self, key: str) -> Origin:
         return self.origins.get(key, "default")
@@ -254,7 +256,7 @@ def load(
                 tables = [table for table in content if isinstance(table, Mapping)]
                 origins.update({f"{section}[{i}].{key}": origin for i, table in enumerate(tables) for key in table})
     try:
-        return LoadedSettings(Settings(**merged), path, origins)
+        return LoadedSettings(Settings(**merged), path, origins, lambda: load(path, flags, environ))
     except ValidationError as failure:
         raise ConfigError(_explain(failure, path, origins)) from None
 

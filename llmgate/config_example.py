@@ -21,8 +21,13 @@ HEADER = """\
 Every setting of llmgate, with its default. Uncomment what you want to change.
 
 Order of precedence: command-line flags, LLMGATE_<SECTION>__<KEY> in the environment (for example
-LLMGATE_SERVER__PORT=8080; lists separated by commas), this file, the defaults. Times are in
-seconds unless the name says otherwise.
+LLMGATE_SERVER__PORT=8080; lists separated by commas), this file, the database, the defaults.
+Times are in seconds unless the name says otherwise.
+
+What is marked [run time] can be changed while the daemon runs: here, followed by
+`llmgate config reload` (or SIGHUP); or, if it is not set here, by `llmgate settings set`, which
+writes to the database and holds for all daemons. Upstreams can be reloaded as well. Everything
+else takes effect at the next start.
 
 `llmgate config check` tells whether a file is usable, `llmgate config show --origin` what is in
 effect and why."""
@@ -57,7 +62,9 @@ def _upstreams(field: FieldInfo) -> str:
 def _setting(key: str, field: FieldInfo, default: Any) -> str:
     """A setting with its default; TOML has no null, so what has none is shown with an example."""
     value = default if default is not None else (field.examples or [""])[0]
-    return f"{_comment(field.description or '')}\n#{key} = {_toml(value)}"
+    extra = field.json_schema_extra
+    mark = " [run time]" if isinstance(extra, dict) and extra.get("run_time") else ""
+    return f"{_comment((field.description or '') + mark)}\n#{key} = {_toml(value)}"
 
 
 def _toml(value: Any) -> str:

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator, model_validator
 
 Name = Annotated[str, Field(pattern=r"^[a-z0-9_-]{1,40}$")]
 Level = Annotated[int, Field(ge=1, le=5)]
 Seconds = Annotated[float, Field(ge=0, le=31_536_000)]
+
+RUN_TIME: dict[str, Any] = {"run_time": True}
+"""Said of a setting as ``json_schema_extra``: it can be changed while the daemon runs. Whoever uses such a setting
+reads it anew each time, or is told of the change."""
 
 
 class Section(BaseModel):
@@ -47,29 +51,60 @@ class QueueSettings(Section):
         None, description="Key of that certificate.", examples=["/etc/llmgate/client.key"]
     )
     aging_seconds: float = Field(
-        30, gt=0, le=86_400, description="A waiting request moves one level up every so many seconds."
+        30,
+        gt=0,
+        le=86_400,
+        description="A waiting request moves one level up every so many seconds.",
+        json_schema_extra=RUN_TIME,
     )
     aged_share: float = Field(
-        0.25, gt=0, lt=1, description="Share of the grants for requests that have aged past level 2."
+        0.25,
+        gt=0,
+        lt=1,
+        description="Share of the grants for requests that have aged past level 2.",
+        json_schema_extra=RUN_TIME,
     )
-    deadline_seconds: float = Field(600, gt=0, le=86_400, description="Longest wait for a turn; then 504.")
-    max_waiting: int = Field(10_000, ge=1, description="Requests that may wait in all; more are refused with 503.")
+    deadline_seconds: float = Field(
+        600, gt=0, le=86_400, description="Longest wait for a turn; then 504.", json_schema_extra=RUN_TIME
+    )
+    max_waiting: int = Field(
+        10_000,
+        ge=1,
+        description="Requests that may wait in all; more are refused with 503.",
+        json_schema_extra=RUN_TIME,
+    )
     max_waiting_per_principal: int = Field(
-        1_000, ge=1, description="Requests of one principal that may wait; more are refused with 429."
+        1_000,
+        ge=1,
+        description="Requests of one principal that may wait; more are refused with 429.",
+        json_schema_extra=RUN_TIME,
     )
     max_waiting_bytes: int = Field(
         512 * 1024 * 1024,
         ge=1024 * 1024,
         description="Memory for the bodies of waiting requests; one principal may take a fourth of it.",
+        json_schema_extra=RUN_TIME,
     )
     keepalive_after: float = Field(
-        10, gt=0, le=3600, description="A stream that waits longer is opened and kept alive at this interval."
+        10,
+        gt=0,
+        le=3600,
+        description="A stream that waits longer is opened and kept alive at this interval.",
+        json_schema_extra=RUN_TIME,
     )
     settle_ms: int = Field(
-        250, ge=0, le=60_000, description="After a cancelled answer the slot rests so long before its next use."
+        250,
+        ge=0,
+        le=60_000,
+        description="After a cancelled answer the slot rests so long before its next use.",
+        json_schema_extra=RUN_TIME,
     )
     outage_grace: float = Field(
-        10, ge=0, le=3600, description="With every upstream of a pool down, requests wait so long before 503."
+        10,
+        ge=0,
+        le=3600,
+        description="With every upstream of a pool down, requests wait so long before 503.",
+        json_schema_extra=RUN_TIME,
     )
 
     @field_validator("url")

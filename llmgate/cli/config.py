@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from llmgate.cli.command import Cli, command, group
-from llmgate.cli.output import Column
+from llmgate.cli.options import ForceOption
+from llmgate.cli.output import Column, Format
 from llmgate.cli.serve import find_config
 from llmgate.errors import NotFound
 
@@ -16,6 +17,11 @@ if TYPE_CHECKING:  # pydantic is not needed to show the help
     from llmgate.config import LoadedSettings
 
 config = group("config", "The daemon's configuration on this machine.")
+CHANGES = (
+    Column("setting", lambda change: change.key, whole=True),
+    Column("before", lambda change: str(change.before)),
+    Column("after", lambda change: str(change.after)),
+)
 FileOption = Annotated[Path | None, typer.Option("--config", "-c", help="Configuration file.")]
 
 
@@ -51,6 +57,24 @@ def path(cli: Cli, file: FileOption = None) -> None:
     if found is None:
         raise NotFound("There is no configuration file; the defaults apply.", hint="Write one with: llmgate init")
     cli.out.data(str(found.absolute()))
+
+
+@command(config, "reload")
+async def reload(cli: Cli, force: ForceOption = False) -> None:
+    """Let the daemon read its file again: all that can be changed at run time is taken over, or nothing."""
+    async with cli.client() as client:
+        found = await client.settings.reload(force=force)
+    if not found.reloadable:
+        cli.out.message("This daemon was started without a configuration that could be read again: nothing changes.")
+    if cli.out.form is not Format.TABLE:
+        cli.out.record(found, ())
+        return
+    if found.changed:
+        cli.out.rows(found.changed, CHANGES, name="key")
+    elif found.reloadable:
+        cli.out.message(f"{found.path or 'The environment'}: nothing is different.")
+    for key in found.needs_restart:
+        cli.out.message(f"{key} needs a restart.")
 
 
 def flat(values: dict[str, Any], prefix: str = "") -> list[tuple[str, Any]]:

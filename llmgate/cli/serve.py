@@ -16,6 +16,7 @@ from llmgate.cli.program import called, fresh_process
 from llmgate.errors import ConfigError
 
 if TYPE_CHECKING:
+    from llmgate.config import LoadedSettings
     from llmgate.daemon.bootstrap import DemoAccess
     from llmgate.daemon.services import Services
     from llmgate.daemon.workers import Handover
@@ -43,7 +44,12 @@ def serve(
     ] = "text",
     as_worker: Annotated[str | None, typer.Option(hidden=True)] = None,
 ) -> None:
-    """Run the gateway."""
+    """Run the gateway.
+
+    Examples:
+      llmgate serve --config /etc/llmgate/llmgate.toml
+      llmgate serve --demo
+    """
     from llmgate import config as settings_module
     from llmgate.daemon.logs import configure_logging
 
@@ -57,8 +63,9 @@ def serve(
     if workers > 1:
         _check_several(workers, loaded.settings, demo=demo)
     configure_logging(loaded.settings.log, worker=handover.number if handover else None)
+    _share_metrics(handover)
     if handover is not None:
-        _run(_serve_as_worker(loaded.settings, handover))
+        _run(_serve_as_worker(loaded, handover))
     elif workers > 1:
         # A worker is told the file by name: it must not find another one, should it be started again later.
         named = [] if path is None else [f"--config={path}"]
@@ -68,9 +75,9 @@ def serve(
         if code:
             raise typer.Exit(code)
     elif demo:
-        _run(_serve_demo(loaded.settings, as_json=output == "json"))
+        _run(_serve_demo(loaded, as_json=output == "json"))
     else:
-        _run(_serve(loaded.settings))
+        _run(_serve(loaded))
 
 
 def _handover(text: str | None) -> Handover | None:
@@ -80,6 +87,16 @@ def _handover(text: str | None) -> Handover | None:
         return None if text is None else Handover.parse(text)
     except ValueError:
         raise typer.BadParameter("is only for llmgate itself", param_hint="--as-worker") from None
+
+
+def _share_metrics(handover: Handover | None) -> None:
+    """Whether the metrics are those of one worker or of a whole daemon: to be said before the first one is made."""
+    from llmgate.daemon.metrics import directory
+
+    if handover is None:
+        os.environ.pop(directory.VARIABLE, None)  # of somebody else's making
+    else:
+        directory.share_as(handover.number)
 
 
 def _check_several(count: int, settings: Any, *, demo: bool) -> None:
@@ -103,22 +120,23 @@ def _run(work: Coroutine[Any, Any, None]) -> None:
     uvloop.run(work)
 
 
-async def _serve(settings: Any) -> None:
+async def _serve(loaded: LoadedSettings) -> None:
     from llmgate.daemon import listening, server
 
-    listener = listening.listen(settings.server)
+    listener = listening.listen(loaded.settings.server)
     url = listening.url_of(listener)
 
     async def announce(services: Services) -> None:
         _say(f"llmgate serves at {url}")
         _announce_setup(url, await services.first_admin.prepare())
 
-    await server.serve(settings, listener, announce)
+    await server.serve(loaded, listener, announce)
 
 
 async def _serve_with_workers(settings: Any, count: int, command: Sequence[str]) -> int:
     """Be the parent of ``count`` processes of ``command``. Returns the exit code."""
     from llmgate.daemon import listening, workers
+    from llmgate.daemon.metrics import directory
 
     listener = listening.listen(settings.server)
     url = listening.url_of(listener)
@@ -128,10 +146,19 @@ async def _serve_with_workers(settings: Any, count: int, command: Sequence[str])
         _announce_setup(url, setup_token)
 
     stop_seconds = settings.server.drain_seconds + workers.SPARE_SECONDS
-    return await workers.Workers(command, count, listener, stop_seconds=stop_seconds).run(announce)
+    with directory.for_workers(settings.state.dir) as metrics:
+        parent = workers.Workers(
+            command,
+            count,
+            listener,
+            stop_seconds=stop_seconds,
+            environment={directory.VARIABLE: str(metrics)},
+            died=lambda number: directory.worker_died(metrics, number),
+        )
+        return await parent.run(announce)
 
 
-async def _serve_as_worker(settings: Any, handover: Handover) -> None:
+async def _serve_as_worker(loaded: LoadedSettings, handover: Handover) -> None:
     from llmgate.daemon import server, workers
 
     async with workers.parent_of(handover) as (parent, listener):
@@ -139,8 +166,11 @@ async def _serve_as_worker(settings: Any, handover: Handover) -> None:
         async def announce(services: Services) -> None:
             token = await services.first_admin.prepare(parent.setup_token)
             parent.ready(needs_setup=token is not None)
+            parent.drains(services.settings.server.drain_seconds)
+            services.reconfiguration.to_siblings = parent.reloaded
+            services.live.on_change(lambda _, after: parent.drains(after.server.drain_seconds))
 
-        await server.serve(settings, listener, announce, parent.orders())
+        await server.serve(loaded, listener, announce, parent.orders())
 
 
 def _announce_setup(url: str, token: str | None) -> None:
@@ -149,15 +179,16 @@ def _announce_setup(url: str, token: str | None) -> None:
         _say(f"  {called()} login --setup --url {url}    (setup token: {token})")
 
 
-async def _serve_demo(settings: Any, *, as_json: bool) -> None:
+async def _serve_demo(loaded: LoadedSettings, *, as_json: bool) -> None:
     import tempfile
+    from dataclasses import replace
 
     from llmgate.config import StateSettings
     from llmgate.daemon import listening, server
     from llmgate.daemon.bootstrap import create_demo_access
     from llmgate.daemon.upstreams.demo import DemoModel
 
-    listener = listening.listen(settings.server)
+    listener = listening.listen(loaded.settings.server)
     url = listening.url_of(listener)
     with tempfile.TemporaryDirectory(prefix="llmgate-demo-") as state:
         if not as_json:
@@ -165,13 +196,17 @@ async def _serve_demo(settings: Any, *, as_json: bool) -> None:
         model = DemoModel()
         try:
             upstream = await model.start()
-            settings = settings.model_copy(update={"state": StateSettings(dir=Path(state)), "upstreams": [upstream]})
+            settings = loaded.settings.model_copy(
+                update={"state": StateSettings(dir=Path(state)), "upstreams": [upstream]}
+            )
+            # There is nothing to read again: what the demo works with is written nowhere.
+            made_up = replace(loaded, settings=settings, reread=None)
 
             async def announce(services: Services) -> None:
-                access = await create_demo_access(services.database, services.hasher, services.secret)
+                access = await create_demo_access(services.changes, services.hasher, services.secret)
                 _announce_demo(url, model.name, access, as_json=as_json)
 
-            await server.serve(settings, listener, announce)
+            await server.serve(made_up, listener, announce)
         finally:
             await model.stop()
 

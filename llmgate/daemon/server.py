@@ -12,11 +12,12 @@ from types import FrameType
 
 import uvicorn
 
-from llmgate.config import Settings
+from llmgate.config import LoadedSettings, Settings
 from llmgate.daemon.app import Application
 from llmgate.daemon.http import GatewayProtocol
 from llmgate.daemon.listening import BACKLOG
 from llmgate.daemon.services import Services, open_services
+from llmgate.daemon.terminal import Terminal
 from llmgate.daemon.workers import Order
 
 Announce = Callable[[Services], Awaitable[None]]
@@ -48,6 +49,8 @@ class GatewayServer(uvicorn.Server):
         self._services = services
         self._announce = announce
         self._signalled = False
+        self._terminal = Terminal()
+        self._reloads: set[asyncio.Task[None]] = set()
 
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
@@ -55,10 +58,11 @@ class GatewayServer(uvicorn.Server):
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self.handle_exit, number, None)
+        loop.add_signal_handler(signal.SIGHUP, self._hung_up)
         try:
             yield
         finally:
-            for number in (signal.SIGTERM, signal.SIGINT):
+            for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
                 loop.remove_signal_handler(number)
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
@@ -68,10 +72,25 @@ class GatewayServer(uvicorn.Server):
             self._cut()
         self._signalled = self.should_exit = True
 
+    def _hung_up(self) -> None:
+        if self._terminal.is_gone:
+            self.handle_exit(signal.SIGHUP, None)
+        else:
+            self.reload()
+
+    def reload(self) -> None:
+        """Read the configuration again, beside everything else."""
+        task = asyncio.create_task(self._services.reconfiguration.hang_up())
+        self._reloads.add(task)
+        task.add_done_callback(self._reloads.discard)
+
     async def obey(self, orders: AsyncIterator[Order]) -> None:
-        """Stop when the orders of a worker's parent say so, or end."""
+        """Do what the orders of a worker's parent say; stop when they end."""
         try:
             async for order in orders:
+                if order is Order.RELOAD:
+                    self.reload()
+                    continue
                 if order is Order.CUT:
                     self._cut()
                 self.should_exit = True
@@ -97,9 +116,13 @@ class GatewayServer(uvicorn.Server):
 
 
 async def serve(
-    settings: Settings, listener: socket.socket, announce: Announce, orders: AsyncIterator[Order] | None = None
+    settings: Settings | LoadedSettings,
+    listener: socket.socket,
+    announce: Announce,
+    orders: AsyncIterator[Order] | None = None,
 ) -> None:
-    """Run a daemon on ``listener`` until SIGTERM or SIGINT; a second one ends it at once.
+    """Run a daemon on ``listener`` until SIGTERM or SIGINT; a second one ends it at once. SIGHUP lets it read its
+    configuration again.
 
     ``announce`` is called when it is ready to serve. A worker also obeys the ``orders`` of its parent.
     """

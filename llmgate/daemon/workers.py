@@ -8,7 +8,10 @@ user through /proc, a socket cannot) and write lines of words:
 
     parent → worker    token TOKEN             first of all: what makes the first administrator
     worker → parent    ready | ready setup     it accepts requests; there is no administrator yet
+    worker → parent    drains SECONDS          so long it may take to drain
+    worker → parent    reloaded                it was asked to, and has: the others shall do it as well
     parent → worker    drain | cut             stop kindly; end what still runs
+    parent → worker    reload                  read the configuration again
 
 A worker that reads the end instead of a line has lost its parent, and drains. Orders are words, not signals,
 because a daemon counts signals: systemd sends SIGTERM to every process of a service, and one passed on by the
@@ -19,10 +22,11 @@ from __future__ import annotations
 
 import asyncio
 import enum
+import os
 import signal
 import socket
 from asyncio.subprocess import DEVNULL, Process
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -30,6 +34,7 @@ from typing import Any
 import structlog
 
 from llmgate.daemon.auth.sealed import new_setup_token
+from llmgate.daemon.terminal import Terminal
 from llmgate.errors import StartupError
 
 SPARE_SECONDS = 15.0
@@ -39,6 +44,7 @@ SPARE_SECONDS = 15.0
 class Order(enum.StrEnum):
     """What a parent tells its worker. An order that is given twice is the same order."""
 
+    RELOAD = "reload"
     DRAIN = "drain"
     CUT = "cut"
 
@@ -81,6 +87,14 @@ class Parent:
     def ready(self, *, needs_setup: bool) -> None:
         """Say that this worker accepts requests, and whether the token is of use."""
         self._writer.write(b"ready setup\n" if needs_setup else b"ready\n")
+
+    def drains(self, seconds: float) -> None:
+        """Say how long draining may take, which can change while the worker runs."""
+        self._writer.write(f"drains {seconds}\n".encode())
+
+    def reloaded(self) -> None:
+        """Say that this worker has read the configuration again, so that the others do it as well."""
+        self._writer.write(b"reloaded\n")
 
     async def orders(self) -> AsyncIterator[Order]:
         """What the parent says from now on; its end is an order to drain."""
@@ -126,12 +140,20 @@ class _Worker:
         """It has been ready once, or never will be."""
         self.needs_setup = False
         self.ready_at: float | None = None
+        self.drain_seconds = 0.0
         self._process: Process | None = None
         self._channel: asyncio.StreamWriter | None = None
         self._is_to_stop = False
         self._log = structlog.get_logger("llmgate.workers")
 
-    async def live(self, command: Sequence[str], listener: socket.socket, token: str) -> int:
+    async def live(
+        self,
+        command: Sequence[str],
+        listener: socket.socket,
+        token: str,
+        environment: Mapping[str, str],
+        on_reloaded: Callable[[], None],
+    ) -> int:
         """Be a process from its start to its end. Returns its exit code, negative for a signal."""
         self.ready_at = None
         ours, theirs = socket.socketpair()
@@ -143,6 +165,7 @@ class _Worker:
                     str(handover),
                     stdin=DEVNULL,
                     pass_fds=(handover.listener, handover.channel),
+                    env={**os.environ, **environment},
                     # Ctrl-C on the terminal is for the parent alone, which then says what to do.
                     start_new_session=True,
                 )
@@ -160,6 +183,11 @@ class _Worker:
                 self.needs_setup = bool(setup)
                 self.settled.set()
                 self._log.info("worker_ready", worker=self.number, pid=self._process.pid)
+                while line := await _line(reader):
+                    if line == "reloaded":
+                        on_reloaded()
+                    else:
+                        self.drain_seconds = float(line.removeprefix("drains "))
             return await self._process.wait()
         finally:
             self._channel.close()
@@ -174,6 +202,11 @@ class _Worker:
             self._signal(signal.SIGTERM)
         else:
             self._channel.write(f"{order}\n".encode())
+
+    def reload(self) -> None:
+        """One that is still starting reads the configuration anyhow."""
+        if self._channel is not None and self.ready_at is not None:
+            self._channel.write(f"{Order.RELOAD}\n".encode())
 
     def kill(self) -> bool:
         """Whether there was still something to kill."""
@@ -200,15 +233,21 @@ class Workers:
         *,
         stop_seconds: float,
         pauses: Pauses | None = None,
+        environment: Mapping[str, str] | None = None,
+        died: Callable[[int], None] = lambda _: None,
     ) -> None:
-        """``stop_seconds`` after the order to drain, workers that still run are killed."""
+        """``stop_seconds`` after the order to drain, workers that still run are killed. ``environment`` is what they
+        find there beside our own; ``died`` hears the number of each whose process has ended."""
         self._command = command
+        self._environment = environment or {}
+        self._died = died
         self._listener = listener
         self._stop_seconds = stop_seconds
         self._pauses = pauses or Pauses()
         self._workers = [_Worker(number) for number in range(1, count + 1)]
         self._token = new_setup_token()
         self._stopping = asyncio.Event()
+        self._terminal = Terminal()
         self._deadline: asyncio.TimerHandle | None = None
         self._exit_code = 0
         self._failure: StartupError | None = None
@@ -256,18 +295,32 @@ class Workers:
             worker.order(Order.DRAIN if is_first else Order.CUT)
         if self._deadline is not None:
             self._deadline.cancel()
-        seconds = self._stop_seconds if is_first else min(self._stop_seconds, SPARE_SECONDS)
+        longest = max(self._stop_seconds, *(worker.drain_seconds + SPARE_SECONDS for worker in self._workers))
+        seconds = longest if is_first else min(longest, SPARE_SECONDS)
         self._deadline = asyncio.get_running_loop().call_later(seconds, self._kill)
+
+    def _hung_up(self) -> None:
+        """SIGHUP: the workers read the configuration again, unless it means that our terminal is gone."""
+        if self._terminal.is_gone:
+            self.stop()
+        else:
+            self._reload()
+
+    def _reload(self, but: _Worker | None = None) -> None:
+        for worker in self._workers:
+            if worker is not but:
+                worker.reload()
 
     @contextmanager
     def _signals_stop(self) -> Iterator[None]:
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self.stop)
+        loop.add_signal_handler(signal.SIGHUP, self._hung_up)
         try:
             yield
         finally:
-            for number in (signal.SIGTERM, signal.SIGINT):
+            for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
                 loop.remove_signal_handler(number)
 
     async def _keep(self, worker: _Worker) -> None:
@@ -291,10 +344,14 @@ class Workers:
 
     async def _live(self, worker: _Worker) -> int:
         try:
-            return await worker.live(self._command, self._listener, self._token)
+            return await worker.live(
+                self._command, self._listener, self._token, self._environment, lambda: self._reload(but=worker)
+            )
         except OSError as failure:  # no memory, no processes
             self._log.error("worker_not_started", worker=worker.number, error=str(failure))
             return 1
+        finally:
+            self._died(worker.number)
 
     async def _paused(self, seconds: float) -> None:
         try:

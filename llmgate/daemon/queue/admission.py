@@ -30,6 +30,10 @@ class Admission:
         self._capacity = capacity
         self._chance = chance
 
+    def apply(self, settings: QueueSettings) -> None:
+        """From now on these bounds hold, for who comes."""
+        self._settings = settings
+
     def check_open(self, pool: Pool, model: str, now: float, *, is_retry: bool) -> None:
         """Raises PoolDraining, or UpstreamUnavailable. A retry was admitted before a drain began."""
         if pool.is_draining and not is_retry:
@@ -37,9 +41,11 @@ class Admission:
         if pool.is_out(model, self._settings.outage_grace, now):
             raise self.unavailable(pool)
 
-    def check_room(self, pool: Pool, crowd: Crowd) -> None:
-        """Raises LimitExceeded when the owner's places are taken, QueueFull when all are."""
-        if crowd.own >= self._settings.max_waiting_per_principal:
+    def check_room(self, pool: Pool, crowd: Crowd, max_own: int | None = None) -> None:
+        """Raises LimitExceeded when the owner's places, which ``max_own`` may make fewer, are taken, QueueFull when
+        all are."""
+        places = self._settings.max_waiting_per_principal
+        if crowd.own >= (places if max_own is None else min(places, max_own)):
             message, hint = f"{crowd.own} of your requests wait already: that is the limit.", "Let some of them finish."
             raise LimitExceeded(message, hint=hint, retry_after=self._retry_after(pool, crowd.own))
         if crowd.all >= self._settings.max_waiting:

@@ -7,8 +7,10 @@ coroutine that holds the client's connection waits on its ``Place`` and then ser
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
+from llmgate.config import QueueSettings
 from llmgate.daemon.queue.ticket import (
     Grant,
     PoolStats,
@@ -65,6 +67,11 @@ class QueueManagerInterface(ABC):
     @abstractmethod
     async def close(self) -> None:
         """``shut``, and let go of everything."""
+
+    @abstractmethod
+    def apply(self, settings: QueueSettings, shape: Mapping[str, Any]) -> None:
+        """From now on these settings hold, also for who waits already; nobody loses a place. Only what can be changed
+        at run time may differ from before. ``shape`` is what must be the same in all daemons."""
 
     @abstractmethod
     def update_upstream(self, upstream: UpstreamSlots) -> None:
@@ -133,6 +140,16 @@ class QueueManagerInterface(ABC):
     @abstractmethod
     def tell_revoked(self) -> None:
         """Somebody's rights have changed: all other daemons must look again."""
+
+    @abstractmethod
+    def tell(self, topic: str, body: Any, to: str | None = None) -> None:
+        """Tell all other daemons something (JSON values, small), or the one of this boot id. What is told while a
+        daemon cannot be reached is lost to it. A queue in one process has nobody to tell."""
+
+    @abstractmethod
+    def listen(self, topic: str, told: Callable[[str, Any], None]) -> None:
+        """``told`` gets the boot id of another daemon and what it tells of this topic. It must not block; what it
+        raises of ValueError, LookupError and TypeError is logged: the other daemon may be of another version."""
 
     @abstractmethod
     def crowding(self, pool: str) -> float:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 from llmgate.config import QueueSettings
 from llmgate.daemon.events import Event
@@ -29,6 +30,9 @@ class MemoryQueueManager(QueueManagerInterface):
         chance: Callable[[], float] = random.random,
     ) -> None:
         self.room = WaitingRoom(settings, emit=emit, clock=clock, wait=wait, chance=chance)
+
+    def apply(self, settings: QueueSettings, shape: Mapping[str, Any]) -> None:
+        self.room.apply(settings)
 
     def now(self) -> float:
         return self.room.now()
@@ -88,6 +92,12 @@ class MemoryQueueManager(QueueManagerInterface):
         return QueueStatus("memory", "connected", "", serves=True)
 
     def tell_revoked(self) -> None:
+        """There is no other daemon."""
+
+    def tell(self, topic: str, body: Any, to: str | None = None) -> None:
+        """There is no other daemon."""
+
+    def listen(self, topic: str, told: Callable[[str, Any], None]) -> None:
         """There is no other daemon."""
 
     def crowding(self, pool: str) -> float:

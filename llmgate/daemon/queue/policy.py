@@ -147,6 +147,13 @@ class WaitingLine:
         self._enter(entry)
         return True
 
+    def reshape(self, *, aging_seconds: float, aged_share: float) -> None:
+        """From now on these hold, also for who waits: since when a ticket stands at its level stays true, and what has
+        aged stays aged."""
+        self._aging_seconds = aging_seconds
+        self._aged_share = aged_share
+        self.version += 1
+
     def next_due(self) -> float | None:
         """When ``age`` will have something to do."""
         entry = self._due.first()
@@ -246,7 +253,7 @@ class WaitingLine:
             return
         self._lines[entry.level].add(entry)
         if entry.level >= LAST_AGING_LEVEL:
-            self._due.push(entry.since + self._aging_seconds, entry)
+            self._due.push(entry.since, entry)
 
     def _leave(self, entry: Waiting, served: float = 0.0) -> None:
         entry.stamp = DEAD

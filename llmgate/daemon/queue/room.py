@@ -90,6 +90,14 @@ class WaitingRoom:
         for place in list(self._places.values()):
             self._end(place, self._admission.draining())
 
+    def apply(self, settings: QueueSettings) -> None:
+        """From now on these settings hold, also for who waits."""
+        self._settings = settings
+        self._admission.apply(settings)
+        for pool in self._pools.values():
+            pool.line.reshape(aging_seconds=settings.aging_seconds, aged_share=settings.aged_share)
+        self._tend_all(self.now())
+
     # Upstreams
 
     def update_upstream(self, upstream: UpstreamSlots) -> None:
@@ -122,7 +130,7 @@ class WaitingRoom:
         place = RoomPlace(self, ticket, next(self._numbers))
         self._places[ticket.id] = place
         self._places_of[ticket.owner][ticket.id] = place
-        self._deadlines.push(ticket.submitted_at + self._settings.deadline_seconds, place)
+        self._deadlines.push(ticket.submitted_at, place)
         pool.enter(ticket, now)
         self._tend(pool, now)
         return place
@@ -156,8 +164,7 @@ class WaitingRoom:
         _, turn = self._running.pop(grant.id, (None, None))
         if turn is None:
             return False
-        now = self.now()
-        pool = self._pools[turn.ticket.pool]
+        pool, now = self._pools[turn.ticket.pool], self.now()
         if tokens is not None:
             pool.line.correct(turn, tokens)
         if not cancelled and tokens != 0:  # what was cut short or refused does not tell how long one takes
@@ -191,18 +198,16 @@ class WaitingRoom:
     def cancel(self, ticket_id: str) -> bool:
         """Take a waiting request out. False when it does not wait here."""
         place = self._places.get(ticket_id)
-        if place is None:
-            return False
-        self._end(place, CancelledByAdmin())
-        return True
+        if place is not None:
+            self._end(place, CancelledByAdmin())
+        return place is not None
 
     def set_level(self, ticket_id: str, level: int) -> bool:
         """Move a waiting request to another level. False when it does not wait here."""
         place = self._places.get(ticket_id)
         if place is None:
             return False
-        pool = self._pools[place.ticket.pool]
-        now = self.now()
+        pool, now = self._pools[place.ticket.pool], self.now()
         pool.line.set_level(ticket_id, level, now)
         self._tend(pool, now)
         return True
@@ -229,8 +234,7 @@ class WaitingRoom:
 
     def waiting(self, owner: str | None = None, limit: int = 500) -> Sequence[Position]:
         """Who waits here, in the order of service."""
-        positions = self._all_positions() if owner is None else self._positions_of(owner)
-        return list(itertools.islice(positions, limit))
+        return list(itertools.islice(self._all_positions() if owner is None else self._positions_of(owner), limit))
 
     def grants(self) -> Sequence[tuple[Grant, Turn]]:
         """What runs here."""
@@ -288,8 +292,7 @@ class WaitingRoom:
     def _pool(self, name: str) -> Pool:
         pool = self._pools.get(name)
         if pool is None:
-            settings = self._settings
-            line = WaitingLine(aging_seconds=settings.aging_seconds, aged_share=settings.aged_share)
+            line = WaitingLine(aging_seconds=self._settings.aging_seconds, aged_share=self._settings.aged_share)
             pool = self._pools[name] = Pool(name, line)
         return pool
 
@@ -320,7 +323,7 @@ class WaitingRoom:
         if is_retry or self._goes_at_once(pool, ticket) or self._about_to_go(pool.name) > len(pool.line):
             return
         own = len(self._places_of.get(ticket.owner, ()))
-        self._admission.check_room(pool, Crowd(all=len(self._places) - going, own=max(0, own - going)))
+        self._admission.check_room(pool, Crowd(len(self._places) - going, max(0, own - going)), ticket.max_waiting)
 
     def _goes_at_once(self, pool: Pool, ticket: Ticket) -> bool:
         """A slot that fits is free only while nobody who is looked at fits it."""
@@ -350,10 +353,12 @@ class WaitingRoom:
             self._alarm.set_result(None)
 
     def _expire(self, now: float) -> None:
-        while (top := self._deadlines.top()) and top[0] <= now:
-            place = top[1]
+        while (place := self._deadlines.first()) and self._deadline_of(place) <= now:
             waited = now - place.ticket.submitted_at
             self._end(place, QueueTimeout(f"The request waited {waited:.0f} s for its turn; that is the limit."))
+
+    def _deadline_of(self, place: RoomPlace) -> float:
+        return place.ticket.submitted_at + self._settings.deadline_seconds
 
     def _promote(self, pool: Pool, now: float) -> None:
         for promotion in pool.line.age(now):
@@ -387,8 +392,8 @@ class WaitingRoom:
 
     def _next_due(self) -> float:
         """When time will change something next."""
-        deadline = self._deadlines.top()
-        dues = [deadline[0] if deadline else None, self._slots.next_due()]
+        oldest = self._deadlines.first()
+        dues = [self._deadline_of(oldest) if oldest else None, self._slots.next_due()]
         for pool in self._pools.values():
             dues.append(pool.line.next_due())
             dues += [began + self._settings.outage_grace for began in pool.outages()]

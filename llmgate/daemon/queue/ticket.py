@@ -28,7 +28,8 @@ class Ticket:
 
     ``flow`` is the unit of fairness, the principal at the level it submitted; it never changes, also
     when the ticket ages. ``cost`` is the expected service in weighted tokens (input + 2 × output).
-    ``submitted_at`` is in seconds on the queue manager's clock.
+    ``submitted_at`` is in seconds on the queue manager's clock. ``max_waiting`` bounds how many of the owner's may
+    wait in the daemon that it comes to, where that is less than everybody's bound.
     """
 
     id: str
@@ -42,6 +43,7 @@ class Ticket:
     weight: float = 1.0
     attempt: int = 1
     avoid: frozenset[str] = field(default_factory=frozenset)
+    max_waiting: int | None = None
 
     def retried(self, avoid: str) -> Ticket:
         """The same place in line once more, on another upstream than ``avoid`` while the pool has one."""
@@ -168,3 +170,5 @@ class QueueStatus:
     serves: bool
     """Whether requests that wait here can get a turn."""
     daemons: list[DaemonStatus] = field(default_factory=list)
+    broker_version: str = ""
+    """Of the broker that this daemon was connected to last."""

@@ -83,6 +83,8 @@ class RabbitMQConnection:
         self._on_lost = on_lost
         self._connection: AbstractConnection | None = None
         self._closing = False
+        self.version = ""
+        """The broker's, e.g. ``3.10.8``, once it is open."""
 
     async def open(self) -> None:
         """Connect. Raises ConfigError for what an operator has to mend, BrokerUnavailable for the rest."""
@@ -97,6 +99,9 @@ class RabbitMQConnection:
             raise explain(failure, self._address.shown) from None
         self._connection = connection
         connection.close_callbacks.add(self._closed)
+        underlay = connection.transport.connection if connection.transport else None
+        told = getattr(underlay, "server_properties", {}).get("version", "")
+        self.version = told.decode("ascii", "replace") if isinstance(told, bytes) else str(told)
 
     async def channel(self) -> AbstractChannel:
         """A new channel with publisher confirms. Raises what ``open`` does."""

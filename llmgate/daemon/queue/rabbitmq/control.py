@@ -34,6 +34,12 @@ APART_SECONDS = 2.0
 """Clocks of two machines that differ by more than this make the order between their requests wrong."""
 
 Shape = Mapping[str, Any]
+SETTINGS_VERSION = "settings version"
+"""In a shape: how often settings or upstreams were changed at run time. Of two daemons with different ones, one is
+behind for a moment; what such a change can alter does not count between them until then."""
+NEVER_CHANGES = ("secret key", "queue.queue_type")
+SETTINGS_TOPIC = "settings"
+"""What daemons tell each other when the settings version has grown."""
 Answerer = Callable[[str, Sequence[Any]], Awaitable[Any]]
 
 
@@ -66,9 +72,10 @@ def cluster_clock() -> Callable[[], float]:
 
 def difference(own: Shape, other: Shape) -> str | None:
     """The first setting in which two daemons differ, in words."""
+    in_step = own.get(SETTINGS_VERSION) == other.get(SETTINGS_VERSION)
     if own.get("secret key") != other.get("secret key"):
         return "The secret key (state.secret_file) is another one here than"
-    for key in sorted(own.keys() | other.keys()):
+    for key in sorted(own.keys() | other.keys()) if in_step else NEVER_CHANGES:
         if own.get(key) != other.get(key):
             here, there = (_shown(shape.get(key)) for shape in (own, other))
             return f"{key} is {here} here and {there}"
@@ -109,6 +116,8 @@ class ControlPlane:
         self.peers: dict[str, Peer] = {}
         self.modes: dict[str, tuple[float, Mode]] = {}
         """By pool, what an administrator wanted last, and when."""
+        self.topics: dict[str, Callable[[str, Any], None]] = {}
+        """Who here hears what the daemons tell each other beside the queue's own business."""
 
     # -- joining -----------------------------------------------------------------------------
 
@@ -142,9 +151,19 @@ class ControlPlane:
             ):
                 raise ConfigError(
                     f"{problem} in the daemon {peer.name}, which is part of this cluster already.",
-                    hint="All daemons of a cluster need the same settings and the same secret.key; to change a "
-                    "setting, stop them all first.",
+                    hint="All daemons of a cluster need the same settings and the same secret.key. What can be changed "
+                    "at run time is best left out of their files, and set for all with: llmgate settings set",
                 )
+
+    def reshape(self, shape: Shape) -> None:
+        """What must be the same everywhere is this now."""
+        self._shape = dict(shape)
+
+    @property
+    def is_out_of_step(self) -> bool:
+        """Whether another daemon has not heard of the latest settings yet, or has heard of later ones."""
+        own = self._shape.get(SETTINGS_VERSION)
+        return any(shape.get(SETTINGS_VERSION) != own for shape in self._shapes.values())
 
     @property
     def _problems(self) -> dict[str, str]:
@@ -166,6 +185,9 @@ class ControlPlane:
         if boot == self._boot:
             return
         self._shapes[boot] = told["shape"]
+        version = told["shape"].get(SETTINGS_VERSION, 0)
+        if version > self._shape.get(SETTINGS_VERSION, 0):
+            self.heard_topic(boot, SETTINGS_TOPIC, version)
         apart = abs(self._clock() - float(told["at"]))
         if boot not in self.peers and apart > APART_SECONDS:
             self._log.warning("clocks_differ", daemon=told["name"], seconds=round(apart, 1), advice="run NTP on both")
@@ -219,6 +241,18 @@ class ControlPlane:
         """Tell all daemons something, this one included."""
         if self._link is not None:
             self._link.publisher.tell(CONTROL, "", list(item))
+
+    def tell_topic(self, topic: str, body: Any, to: str | None = None) -> None:
+        """Tell one other daemon something, or all of them."""
+        if self._link is not None:
+            exchange, key = (CONTROL, "") if to is None else (DAEMONS, to)
+            self._link.publisher.tell(exchange, key, ["topic", topic, body])
+
+    def heard_topic(self, boot: str, topic: str, body: Any) -> None:
+        """What another daemon has told. A topic that is not known here is one of a newer version."""
+        hears = self.topics.get(topic)
+        if hears is not None:
+            hears(boot, body)
 
     async def ask(self, boot: str | None, question: str, *arguments: Any, answers: int = 1) -> list[Any]:
         """Ask one daemon, or all of them, and wait for so many answers that are not None, a second at most."""

@@ -294,6 +294,13 @@ class Dispatcher:
         elif name == "waiting" and ledger.granting:
             self._audit(ledger, boot, rest[0])
 
+    def apply(self, settings: QueueSettings) -> None:
+        """From now on these settings hold; the times of the lines are those of the link."""
+        self._settings = settings
+        if self.ledger is not None:
+            self.ledger.apply(settings)
+            self.step()
+
     def alive(self, boot: str) -> None:
         """A daemon has been heard of: if it was taken for gone it is asked again."""
         if self.ledger is not None:

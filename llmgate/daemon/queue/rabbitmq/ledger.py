@@ -52,6 +52,11 @@ class Ledger:
         self._tombs: OrderedDict[str, int] = OrderedDict()
         self._numbers = itertools.count(1)
 
+    def apply(self, settings: QueueSettings) -> None:
+        """From now on these settings hold."""
+        self._settings = settings
+        self.pool.line.reshape(aging_seconds=settings.aging_seconds, aged_share=settings.aged_share)
+
     # -- tickets -----------------------------------------------------------------------------
 
     @property
@@ -234,10 +239,7 @@ class Ledger:
 
     def meet(self, boot: str, now: float) -> Member:
         """The member of this boot id, perhaps a new one."""
-        member = self.members.get(boot)
-        if member is None:
-            member = self.members[boot] = Member(boot, heard_at=now)
-        return member
+        return self.members.get(boot) or self.members.setdefault(boot, Member(boot, heard_at=now))
 
     def suspect(self, boot: str, used: dict[str, int], heard_at: float) -> None:
         """At the takeover: a daemon that should be there, and what it was last said to use."""

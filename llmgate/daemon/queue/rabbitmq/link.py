@@ -21,6 +21,7 @@ from llmgate.daemon.queue.rabbitmq.publisher import PUBLISH_SECONDS, Publisher
 from llmgate.daemon.queue.rabbitmq.queues import QueueManager
 from llmgate.errors import BrokerUnavailable, ConfigError
 
+SAID_TICK = 0.01
 Told = Callable[[bytes], None]
 
 
@@ -30,7 +31,7 @@ class Link:
     def __init__(
         self, settings: QueueSettings, address: BrokerAddress, boot: str, name: str, incarnation: int, told: Told
     ) -> None:
-        self._settings = settings
+        self.settings = settings
         self._address = address
         self._boot = boot
         self._name = name
@@ -114,6 +115,13 @@ class Link:
         """The link is of no use any more."""
         if not self.lost.done():
             self.lost.set_result(reason)
+
+    async def said(self, seconds: float) -> None:
+        """Wait until the broker has taken everything that this daemon had to say, for so long at most."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                while not (self.publisher.idle or self.lost.done()):
+                    await asyncio.sleep(SAID_TICK)
 
     async def close(self, *, undo: bool = False) -> None:
         """Let go of everything, within seconds also when the broker hangs. ``undo``: take the exchanges back that were

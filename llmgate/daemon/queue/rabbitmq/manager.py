@@ -22,21 +22,13 @@ from llmgate.daemon.queue.pool import Mode
 from llmgate.daemon.queue.rabbitmq.connection import BrokerAddress
 from llmgate.daemon.queue.rabbitmq.control import BEAT_SECONDS, ControlPlane, Shape, cluster_clock
 from llmgate.daemon.queue.rabbitmq.dispatcher import Dispatcher
+from llmgate.daemon.queue.rabbitmq.inbox import Inbox
 from llmgate.daemon.queue.rabbitmq.link import Link
 from llmgate.daemon.queue.rabbitmq.members import StallWatch, degraded_shares
 from llmgate.daemon.queue.rabbitmq.owner import TicketOwner
 from llmgate.daemon.queue.rabbitmq.view import ClusterView, Condition
-from llmgate.daemon.queue.rabbitmq.wire import decode_items
 from llmgate.daemon.queue.room import WaitingRoom
-from llmgate.daemon.queue.ticket import (
-    Grant,
-    PoolStats,
-    Position,
-    QueueStatus,
-    Running,
-    Ticket,
-    UpstreamSlots,
-)
+from llmgate.daemon.queue.ticket import Grant, PoolStats, Position, QueueStatus, Running, Ticket, UpstreamSlots
 from llmgate.errors import BrokerUnavailable, ConfigError
 
 FIRST_RETRY = 0.1
@@ -96,7 +88,7 @@ class RabbitMQManager(QueueManagerInterface):
             boot, name, self._condition, self.dispatchers, self.room, self.owner, self.control, self._clock
         )
         self._watch = StallWatch(self._clock())
-        self._echoed_at = float("-inf")
+        self._inbox = Inbox(boot, self._clock, self.owner, self.control, self.dispatchers, self.view.facts, on_revoked)
         self._opened_at = self._opened_again = float("-inf")
         self._log = structlog.get_logger("llmgate.queue")
 
@@ -113,7 +105,9 @@ class RabbitMQManager(QueueManagerInterface):
         self.room.share({})
         try:
             await self._open()
-        except BrokerUnavailable as failure:
+        except (BrokerUnavailable, ConfigError) as failure:
+            if isinstance(failure, ConfigError) and not self.control.is_out_of_step:
+                raise
             self._condition.reason = failure.text()
             self._missed_the_start = True  # others may be running what we know nothing of
             self._log.warning("broker_unavailable", reason=failure.text())
@@ -132,11 +126,29 @@ class RabbitMQManager(QueueManagerInterface):
         link, self._link = self._link, None
         if link is not None:
             self.control.announce("bye")
-            for _ in range(round(FLUSH_SECONDS / 0.01)):
-                if link.publisher.idle or link.lost.done():
-                    break
-                await asyncio.sleep(0.01)
+            await link.said(FLUSH_SECONDS)
             await link.close()
+
+    def apply(self, settings: QueueSettings, shape: Shape) -> None:
+        self._settings = settings
+        self.room.apply(settings)
+        self.owner.apply(settings)
+        self.control.reshape(shape)
+        link = self._link
+        if link is None:
+            return  # the next one is made with them
+        self.control.beat(self.view.facts())
+        if link.settings.aging_seconds != settings.aging_seconds:
+            link.start(self._make_lines_anew(link))
+            return
+        for dispatcher in self.dispatchers.values():
+            dispatcher.apply(settings)
+
+    async def _make_lines_anew(self, link: Link) -> None:
+        """The broker ages what waits, by a time that belongs to a queue as long as it lives. Join again: the old
+        queues are replaced, and whoever waits is published to the new ones at the level it has earned."""
+        await link.said(FLUSH_SECONDS)
+        link.lose("queue.aging_seconds was changed: the lines are made anew")
 
     async def _keep_connected(self) -> None:
         pause, quick = FIRST_RETRY, 0
@@ -159,7 +171,7 @@ class RabbitMQManager(QueueManagerInterface):
         """Connect, meet the others, and leave it to the dispatcher again who goes next."""
         self._links += 1
         pools = sorted(self._pools)
-        link = Link(self._settings, self._address, self._boot, self._name, self._links, self._told)
+        link = Link(self._settings, self._address, self._boot, self._name, self._links, self._inbox.told)
         await link.open()
         self.room.share({})  # from here on it is the dispatcher who hands out the slots
         try:
@@ -179,6 +191,7 @@ class RabbitMQManager(QueueManagerInterface):
         self._opened_again = self._opened_at if again or self._missed_the_start else float("-inf")
         self._link = link
         self._condition.connected, self._condition.reason = True, ""
+        self._condition.broker = link.dispatch.version
         self.owner.join(link)
         self.control.beat(self.view.facts())
         if again:
@@ -186,6 +199,8 @@ class RabbitMQManager(QueueManagerInterface):
         for pool in pools:
             self._start_dispatcher(link, pool)
         self._missed_the_start = False
+        if link.settings.aging_seconds != self._settings.aging_seconds:  # they were changed while we were connecting
+            link.start(self._make_lines_anew(link))
         for pool in self._pools.difference(pools):  # came while we were connecting
             link.start(self._open_pool(link, pool))
         self._log.info("queue_connected", broker=self._address.shown, again=again)
@@ -250,66 +265,8 @@ class RabbitMQManager(QueueManagerInterface):
                 except ConfigError as problem:
                     self._link.lose(problem.text())
                 self.control.beat(self.view.facts())
-                if self._clock() - max(self._echoed_at, self._opened_at) > DEAF_SECONDS:
+                if self._clock() - max(self._inbox.echoed_at, self._opened_at) > DEAF_SECONDS:
                     self._link.lose("this daemon does not hear itself any more: its inbox is gone")
-
-    # -- what it is told ---------------------------------------------------------------------
-
-    def _told(self, body: bytes) -> None:
-        try:
-            sender, items = decode_items(body)
-        except (ValueError, LookupError):
-            self._log.warning("unreadable_message", size=len(body))
-            return
-        for item in items:
-            try:
-                self._hear(sender, item)
-            except (ValueError, LookupError, TypeError) as failure:  # from a daemon of another version
-                self._log.warning("unreadable_item", item=str(item[:1]), sender=sender, error=repr(failure))
-        for dispatcher in self.dispatchers.values():
-            dispatcher.step()
-
-    def _hear(self, sender: str, item: list[Any]) -> None:
-        match item[0]:
-            case "ping":
-                self.owner.pinged(sender, item)
-            case "grant":
-                self.owner.granted(sender, item)
-            case "missing":
-                self.owner.missing(item)
-            case "audit":
-                self.owner.audit(item[1])
-            case "accepted" | "refused" | "released" | "left" | "pong" | "waiting" | "outdated":
-                if dispatcher := self.dispatchers.get(item[1]):
-                    dispatcher.heard(sender, item)
-            case "ask":
-                self.control.asked(sender, item[1], item[2], item[3])
-            case "reply":
-                self.control.replied(item[1], item[2])
-            case "dead":
-                self.control.heard_bye(item[1])
-            case _:
-                self._hear_all(sender, item)
-
-    def _hear_all(self, sender: str, item: list[Any]) -> None:
-        """What all daemons are told."""
-        if sender == self._boot:
-            self._echoed_at = self._clock()
-            return
-        match item[0]:
-            case "beat":
-                self.control.heard_beat(sender, item[1])
-                self.owner.heard_epochs(item[1]["epochs"])
-                for dispatcher in self.dispatchers.values():
-                    dispatcher.alive(sender)
-            case "hello" | "census":
-                self.control.beat(self.view.facts(), to=sender)
-            case "bye":
-                self.control.heard_bye(sender)
-            case "mode":
-                self.control.heard_mode(item[1], item[2], Mode(item[3]))
-            case "revoked":
-                self._on_revoked()
 
     # -- upstreams and requests --------------------------------------------------------------
 
@@ -372,6 +329,12 @@ class RabbitMQManager(QueueManagerInterface):
 
     def tell_revoked(self) -> None:
         self.control.announce("revoked")
+
+    def tell(self, topic: str, body: Any, to: str | None = None) -> None:
+        self.control.tell_topic(topic, body, to)
+
+    def listen(self, topic: str, told: Callable[[str, Any], None]) -> None:
+        self.control.topics[topic] = told
 
     async def position(self, ticket_id: str) -> Position | None:
         return await self.view.position(ticket_id)

@@ -70,6 +70,10 @@ class TicketOwner:
         self._released: deque[tuple[float, str]] = deque(maxlen=REMEMBERED_RELEASES)
         self.counts: Counter[str] = Counter()
 
+    def apply(self, settings: QueueSettings) -> None:
+        """From now on tickets are published with these times."""
+        self._settings = settings
+
     def head(self, pool: str) -> Head:
         """Who dispatches a pool, as far as is known."""
         return self._heads.setdefault(pool, Head())

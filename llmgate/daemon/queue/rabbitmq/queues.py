@@ -118,13 +118,19 @@ class QueueManager:
         that will publish them again."""
         name = queue_of(pool, line)
         channel = await connection.channel()
+        is_classic = self._settings.queue_type == "classic" and "x-queue-type" not in reason
         try:
-            await channel.queue_delete(name, if_unused=True, timeout=CALL_SECONDS)
+            # A quorum queue knows no if-unused, and the broker ends the whole connection of who asks for it. Should a
+            # consumer come in between: whoever dispatches sees that its line is gone.
+            if not is_classic and (await self.depth(channel, pool, line)).consumers:
+                raise ChannelPreconditionFailed("in use")
+            await channel.queue_delete(name, if_unused=is_classic, timeout=CALL_SECONDS)
         except AMQPChannelError:
             setting = "queue.queue_type" if "x-queue-type" in reason else "queue.aging_seconds"
             raise ConfigError(
                 f"{setting} is not the same here as in the daemons that use the queue {name} of this broker.",
-                hint="All daemons of a cluster need the same settings; to change one, stop them all first.",
+                hint="All daemons of a cluster need the same settings. Stop them all to change queue.queue_type; "
+                "queue.aging_seconds is best left out of their files, and set for all with: llmgate settings set",
             ) from None
         await self._declare(channel, pool, line)
         await channel.close()

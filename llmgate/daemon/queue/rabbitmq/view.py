@@ -32,6 +32,8 @@ class Condition:
 
     connected: bool = False
     reason: str = "not connected yet"
+    broker: str = ""
+    """The version of the broker that it was connected to last."""
     shares: Mapping[str, int] = field(default_factory=dict)
 
     @property
@@ -126,7 +128,9 @@ class ClusterView:
         )
         others = [_status_of(peer, now) for peer in self._control.recent(now, SHOWN_SECONDS)]
         serves = self._condition.connected or any(self._condition.shares.values())
-        return QueueStatus("rabbitmq", self._condition.state, self._condition.reason, serves, [own, *others])
+        condition = self._condition
+        daemons = [own, *others]
+        return QueueStatus("rabbitmq", condition.state, condition.reason, serves, daemons, condition.broker)
 
     def crowding(self, pool: str) -> float:
         """Waiting requests per slot; below zero while a slot is free."""

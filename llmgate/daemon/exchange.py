@@ -62,9 +62,11 @@ class Exchange:
         "_written",
         "answer_begun",
         "chunks",
+        "extra",
         "finished",
         "first_byte_at",
         "level",
+        "on_end",
         "opened",
         "request_id",
         "scope",
@@ -81,6 +83,10 @@ class Exchange:
         """The level it was submitted at, echoed to the client."""
         self.waited: float | None = None
         """Seconds in line until the last grant, told to the client."""
+        self.extra: Sequence[Header] = ()
+        """More headers of the answer, whatever it is."""
+        self.on_end: Callable[[], None] | None = None
+        """Called before the last piece of an answer goes out: whoever has read it may count on its effect."""
         self.status = 0
         self.opened = False
         """The response has begun, perhaps with nothing but keep-alives so far."""
@@ -219,6 +225,8 @@ class Exchange:
         elif not self.opened:
             await self._open_stream(protocol)
         self.chunks += bool(data)
+        if self.on_end is not None:
+            self.on_end()
         await self._put({"type": "http.response.body", "body": data, "more_body": False})
         self.finished = True
 
@@ -235,6 +243,8 @@ class Exchange:
         self, status: int, body: bytes, content_type: bytes = b"application/json", headers: Sequence[Header] = ()
     ) -> None:
         """Send a whole answer."""
+        if self.on_end is not None:
+            self.on_end()
         extra = [(b"content-type", content_type), (b"content-length", str(len(body)).encode()), *headers]
         await self._put({"type": "http.response.start", "status": status, "headers": self._headers(extra)})
         self.opened = True
@@ -280,7 +290,7 @@ class Exchange:
         self.status = 200
 
     def _headers(self, extra: list[Header]) -> list[Header]:
-        headers = [(b"x-request-id", self.request_id.encode("ascii")), *extra]
+        headers = [(b"x-request-id", self.request_id.encode("ascii")), *extra, *self.extra]
         if self.level is not None:
             headers.append((b"x-llmgate-level", str(self.level).encode()))
         if self.waited is not None:

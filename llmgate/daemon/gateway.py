@@ -10,20 +10,24 @@ import asyncio
 import re
 import secrets
 from collections.abc import Callable
+from dataclasses import replace
 
 import structlog
 
-from llmgate.config import Settings
 from llmgate.daemon.auth.authenticator import Authenticator
 from llmgate.daemon.auth.principals import Principal
+from llmgate.daemon.auth.routes import family_of
 from llmgate.daemon.budget import BodyBudget
 from llmgate.daemon.events import EventBus
 from llmgate.daemon.exchange import ClientGone, Exchange, Receive, Scope, Send, header
-from llmgate.daemon.journey import Journey
+from llmgate.daemon.journey import Journey, started_of, waiting_of
+from llmgate.daemon.limits.keeper import LimitKeeper
+from llmgate.daemon.live import Current
 from llmgate.daemon.processor import RequestProcessor, Served
 from llmgate.daemon.protocols import Endpoint
 from llmgate.daemon.protocols.base import Call
 from llmgate.daemon.protocols.bodies import parse_body_async
+from llmgate.daemon.protocols.fields import expected_tokens
 from llmgate.daemon.queue.interface import QueueManagerInterface
 from llmgate.daemon.queue.ticket import Grant, Ticket
 from llmgate.daemon.upstreams.messages import forwarded_headers
@@ -62,10 +66,11 @@ class Gateway:
 
     def __init__(
         self,
-        settings: Settings,
+        settings: Current,
         authenticator: Authenticator,
         upstreams: UpstreamRegistry,
         queue: QueueManagerInterface,
+        limits: LimitKeeper,
         bus: EventBus,
         client_address: Callable[[Scope], str],
     ) -> None:
@@ -73,11 +78,12 @@ class Gateway:
         self._authenticator = authenticator
         self._upstreams = upstreams
         self._queue = queue
+        self._limits = limits
         self._bus = bus
         self._client_address = client_address
         self._processor = RequestProcessor(upstreams)
         self._active: dict[Exchange, Journey] = {}
-        self._bodies = BodyBudget(settings.queue.max_waiting_bytes)
+        self._bodies = BodyBudget(lambda: settings.queue.max_waiting_bytes)
         self._idle = asyncio.Event()
         self._hurry = asyncio.Event()
         self._draining = False
@@ -116,12 +122,18 @@ class Gateway:
         """The main flow, step by step."""
         principal = await self._authenticate(exchange)
         journey.principal = principal
+        if principal.limits is not None:
+            exchange.extra = self._limits.headers(principal)
+        principal.check_route(endpoint.route.path, family_of(endpoint.route.task))
         call, body_bytes = await self._classify(endpoint, exchange, principal)
         journey.called(call)
         level = self._level(principal, exchange)
         pool = self._authorise(principal, call)
         ticket = self._ticket(principal, call, level, pool, body_bytes)
         journey.admitted(ticket)
+        if principal.limits is not None:
+            tokens = expected_tokens(call.route.task, ticket.cost, body_bytes)
+            ticket = await self._admit(principal, ticket, tokens, exchange, journey)
         exchange.watch()
         if call.stream:
             exchange.keep_alive(call.protocol, call, self._settings.queue.keepalive_after)
@@ -162,6 +174,18 @@ class Gateway:
         call.canonical_model = resolved.model
         return resolved.pool
 
+    async def _admit(
+        self, principal: Principal, ticket: Ticket, tokens: float, exchange: Exchange, journey: Journey
+    ) -> Ticket:
+        """Judge the principal's limits, and let the request hold its share of them until it has ended."""
+        await self._limits.prepare(principal)
+        try:
+            claim = journey.claim = self._limits.admit(principal, tokens)
+        finally:
+            exchange.extra = self._limits.headers(principal)
+        exchange.on_end = claim.leave
+        return replace(ticket, max_waiting=self._limits.may_wait(principal))
+
     def _ticket(self, principal: Principal, call: Call, level: int, pool: str, body_bytes: int) -> Ticket:
         return Ticket(
             id=call.request_id,
@@ -199,6 +223,7 @@ class Gateway:
                 if exchange.answer_begun or refusals >= ATTEMPTS:
                     raise
                 ticket = ticket.retried(avoid=grant.upstream)
+                journey.waits_again()
             except (UpstreamRejected, UnsupportedByUpstream):
                 raise
             except UpstreamCut:
@@ -213,11 +238,15 @@ class Gateway:
     async def _wait_for_turn(self, ticket: Ticket, exchange: Exchange) -> Grant:
         place = await self._queue.submit(ticket)
         try:
+            if self._bus.watched:
+                self._bus.publish(waiting_of(ticket))
             grant = await place.granted()
         except BaseException:
             place.leave()
             raise
         exchange.waited = max(0.0, grant.granted_at - ticket.submitted_at)
+        if self._bus.watched:
+            self._bus.publish(started_of(grant, exchange.waited))
         return grant
 
     # -- shutting down -----------------------------------------------------------------------

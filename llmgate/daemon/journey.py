@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from llmgate.daemon.auth.principals import Principal
 from llmgate.daemon.clock import monotonic, utc_now
-from llmgate.daemon.events import EventBus, RequestFinished, RequestRefused
+from llmgate.daemon.events import EventBus, RequestFinished, RequestRefused, RequestStarted, RequestWaiting
 from llmgate.daemon.exchange import Exchange
+from llmgate.daemon.limits.claim import Claim
 from llmgate.daemon.processor import Served
 from llmgate.daemon.protocols.base import Call, Usage
 from llmgate.daemon.queue.ticket import Grant, Outcome, Ticket
@@ -41,6 +42,17 @@ def outcome_of(failure: LLMGateError) -> Outcome:
     return Outcome.UPSTREAM_FAILED
 
 
+def waiting_of(ticket: Ticket) -> RequestWaiting:
+    """That it stands in line."""
+    return RequestWaiting(ticket.id, ticket.owner, ticket.pool, ticket.model, ticket.level, ticket.attempt)
+
+
+def started_of(grant: Grant, wait: float) -> RequestStarted:
+    """That it has got its turn."""
+    ticket = grant.ticket
+    return RequestStarted(ticket.id, ticket.owner, ticket.pool, ticket.model, ticket.level, grant.upstream, wait)
+
+
 class Journey:
     """One request from its arrival to its end.
 
@@ -59,11 +71,14 @@ class Journey:
         "_ticket",
         "_usage",
         "_waited",
+        "claim",
         "principal",
     )
 
     def __init__(self, protocol: str, route: str, exchange: Exchange) -> None:
         self.principal: Principal | None = None
+        self.claim: Claim | None = None
+        """What it holds of its principal's limits."""
         self._protocol = protocol
         self._route = route
         self._exchange = exchange
@@ -81,7 +96,13 @@ class Journey:
     def admitted(self, ticket: Ticket) -> None:
         self._ticket = ticket
 
+    def waits_again(self) -> None:
+        if self.claim is not None:
+            self.claim.runs(False)
+
     def granted(self, grant: Grant) -> None:
+        if self.claim is not None:
+            self.claim.runs()
         self._grant = grant
         self._waited = grant.granted_at - grant.ticket.submitted_at
 
@@ -111,7 +132,9 @@ class Journey:
         return Usage(output_tokens=self._exchange.chunks) if self._exchange.chunks else Usage()
 
     def close(self, bus: EventBus) -> None:
-        """Publish how it ended."""
+        """Give back what it holds of limits, and publish how it ended."""
+        if self.claim is not None:
+            self.claim.settle((self._usage.input_tokens or 0) + (self._usage.output_tokens or 0))
         exchange, ticket, principal, call = self._exchange, self._ticket, self.principal, self._call
         if ticket is None or principal is None or call is None or self._outcome is None:
             code = self._failure.code if self._failure else "client_gone"

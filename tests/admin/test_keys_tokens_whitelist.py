@@ -118,7 +118,7 @@ async def test_a_whitelisted_network_needs_no_credential_from_the_next_request_o
     problem(await site.nobody.get("/gate/auth/me", headers={"x-api-key": "wrong"}), 401, "unauthenticated")
     await site.admin.patch(f"{WHITELIST}/{entry['id']}", json={"level": None})
     assert (await site.nobody.get("/gate/auth/me")).json()["level"] == 1
-    assert (await site.admin.delete(f"{WHITELIST}/{entry['id']}")).status_code == 204
+    assert (await site.admin.delete(f"{WHITELIST}/{entry['id']}?force=true")).status_code == 204
     problem(await site.nobody.get("/gate/auth/me"), 401, "unauthenticated")
 
 

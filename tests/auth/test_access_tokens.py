@@ -20,7 +20,7 @@ from llmgate.errors import AuthenticationFailed
 
 SECRET = ServerSecret(bytes(range(32)))
 KEY = SECRET.derive("access-token").hex()
-TOKENS = AccessTokens(SECRET, minutes=15)
+TOKENS = AccessTokens(SECRET, minutes=lambda: 15)
 NOW = datetime.now(UTC)
 GOOD = TOKENS.issue(user_id="user", session_id="session", now=NOW)
 SECONDS = int(time.time())
@@ -135,7 +135,7 @@ def test_another_key_is_refused() -> None:
         "x",
         "secret",
         SECRET.derive("api-key").hex(),
-        AccessTokens(ServerSecret(bytes(32)), minutes=1)._key,
+        AccessTokens(ServerSecret(bytes(32)), minutes=lambda: 1)._key,
     ):
         _refused(_signed(HEADER, CLAIMS, key=key))
     _refused(str(jwt.encode(CLAIMS, "secret", algorithm="HS256")))

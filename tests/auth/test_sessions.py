@@ -174,7 +174,8 @@ async def test_a_logout_ends_one_session_a_revocation_all(sessions: Sessions, an
     await sessions.logout("nothing", ACTOR)
     await _refused(sessions, first)
     assert (await sessions.verify(second.access_token)).id == ann.id
-    assert await sessions.revoke_user(ann.id) == 2
+    async with database.begin() as tx:
+        assert await store.revoke_user(tx, ann.id) == 2
     await _refused(sessions, second)
     await _refused(sessions, third)
     async with database.read() as tx:
@@ -204,10 +205,10 @@ async def test_a_session_ends_after_its_days_however_often_it_is_refreshed(
     clock.advance(86_400)
     await _refused(sessions, tokens)
     async with database.begin() as tx:
-        assert await store.delete_ended(tx, clock.start) == 0
-        assert await store.delete_ended(tx, clock.now()) == 0
+        assert await store.delete_ended(tx, clock.start, 10) == 0
+        assert await store.delete_ended(tx, clock.now(), 10) == 0
         clock.advance(1)
-        assert await store.delete_ended(tx, clock.now()) == 1
+        assert await store.delete_ended(tx, clock.now(), 10) == 1
 
 
 async def test_an_access_token_is_good_for_its_minutes(sessions: Sessions, ann: User, clock: Clock) -> None:

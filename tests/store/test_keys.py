@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import itertools
 from datetime import UTC, datetime, timedelta
 
 import pytest
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from llmgate.daemon.auth.principals import Role
+from llmgate.daemon.auth.principals import Limits, Role
 from llmgate.daemon.ids import random_base62
 from llmgate.daemon.store import keys, users
 from llmgate.daemon.store.database import Database
-from llmgate.daemon.store.keys import ApiKey
+from llmgate.daemon.store.keys import ApiKey, KeyState
 from llmgate.errors import Conflict, InvalidRequest, NotFound
 
 NOW = datetime.now(UTC)
@@ -150,3 +151,63 @@ async def test_the_last_use_only_moves_forward(database: Database) -> None:
         assert (await keys.get(tx, first.id)).last_used_at == later
         assert (await keys.get(tx, second.id)).last_used_at == later
         assert (await keys.get(tx, third.id)).last_used_at is None
+
+
+async def test_a_rotation_keeps_the_secret_before_for_a_while(database: Database) -> None:
+    hour = timedelta(hours=1)
+    async with database.begin() as tx:
+        key = await _add(tx, "ci")
+        first = f"digest-{key.id}"
+        rotated = await keys.rotate(tx, key.id, digest="second", last4="2222", overlap=hour)
+        assert (rotated.last4, rotated.rotated_at is None) == ("2222", False)
+        assert rotated.previous_until is not None
+        now = rotated.previous_until - hour
+        assert await keys.by_secret(tx, "second", now) == (rotated, None)
+        assert await keys.by_secret(tx, first, now) == (rotated, rotated.previous_until)
+        with pytest.raises(NotFound):
+            await keys.by_secret(tx, first, rotated.previous_until)
+        await keys.rotate(tx, key.id, digest="third", last4="3333", overlap=hour)
+        assert (await keys.by_secret(tx, "second", now))[0].id == key.id
+        with pytest.raises(NotFound):
+            await keys.by_secret(tx, first, now)
+        ended = await keys.rotate(tx, key.id, digest="fourth", last4="4444", overlap=timedelta())
+        assert ended.previous_until is None
+        with pytest.raises(NotFound):
+            await keys.by_secret(tx, "third", now)
+        await keys.revoke(tx, key.id)
+        with pytest.raises(Conflict):
+            await keys.rotate(tx, key.id, digest="fifth", last4="5555", overlap=hour)
+
+
+async def test_a_key_is_listed_under_the_state_that_it_has(database: Database) -> None:
+    async with database.begin() as tx:
+        owner = await users.create(tx, name="ann", password_hash=None, role=Role.USER)
+        for number, (revoked, expired, disabled, owned) in enumerate(itertools.product((False, True), repeat=4)):
+            user_id = owner.id if owned else None
+            key = await _add(tx, f"k{number}", user_id=user_id)
+            past = NOW - timedelta(days=1) if expired else NOW + timedelta(days=1)
+            await keys.update(tx, key.id, disabled=disabled, expires_at=past)
+            if revoked:
+                await keys.revoke(tx, key.id)
+        await users.update(tx, owner.id, disabled=True)
+        listed = {state: await keys.page(tx, state=state) for state in KeyState}
+        assert {state: len(found) for state, found in listed.items()} == {
+            KeyState.ACTIVE: 1,
+            KeyState.OWNER_DISABLED: 1,
+            KeyState.DISABLED: 2,
+            KeyState.EXPIRED: 4,
+            KeyState.REVOKED: 8,
+        }
+        assert all(key.state is state for state, found in listed.items() for key in found)
+        assert [key.is_live(NOW) for key in await keys.page(tx)].count(True) == 1
+
+
+async def test_limits_come_back_as_they_were_set(database: Database) -> None:
+    async with database.begin() as tx:
+        key = await _add(tx, "a")
+        assert key.limits is None
+        changed = await keys.update(tx, key.id, tokens_per_month=10**13, cidrs=["10.1.2.3/8", "::ffff:10.0.0.0/104"])
+        assert changed.limits == Limits(tokens_per_month=10**13)
+        assert changed.cidrs == ["10.0.0.0/8"]
+        with pytest.raises(InvalidRequest):
+            await keys.update(tx, key.id, cidrs=["office"])

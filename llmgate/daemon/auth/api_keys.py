@@ -25,8 +25,9 @@ class NewKey:
     last4: str
 
 
-def generate(secret: ServerSecret) -> NewKey:
-    key_id = random_base62(10)
+def generate(secret: ServerSecret, key_id: str | None = None) -> NewKey:
+    """A new key, or a new secret for the one that has this id."""
+    key_id = key_id or random_base62(10)
     text = seal(f"{PREFIX}{key_id}_{random_base62(32)}")
     return NewKey(key_id, text, digest(secret, text), text[-4:])
 

@@ -9,14 +9,15 @@ from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from ipaddress import ip_network
 
-from llmgate.config import Settings
 from llmgate.daemon.auth import api_keys, credentials
 from llmgate.daemon.auth.credentials import Headers, refused
-from llmgate.daemon.auth.ip_whitelist import Whitelist
+from llmgate.daemon.auth.ip_whitelist import Whitelist, is_within
 from llmgate.daemon.auth.principals import Principal, PrincipalKind, Role
 from llmgate.daemon.auth.secrets import ServerSecret
 from llmgate.daemon.auth.sessions import Sessions
+from llmgate.daemon.live import Current
 from llmgate.daemon.store import keys, users
 from llmgate.daemon.store.database import Database
 from llmgate.daemon.store.keys import ApiKey
@@ -55,7 +56,7 @@ class Authenticator:
         sessions: Sessions,
         secret: ServerSecret,
         whitelist: Whitelist,
-        settings: Settings,
+        settings: Current,
         *,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -63,7 +64,7 @@ class Authenticator:
         self._sessions = sessions
         self._secret = secret
         self._whitelist = whitelist
-        self._levels = settings.levels
+        self._settings = settings
         self._placeholders = frozenset(text.encode() for text in settings.auth.placeholders)
         self._cookie = credentials.cookie_name(settings.server).encode()
         self._origin = credentials.public_origin(settings.server)
@@ -79,7 +80,8 @@ class Authenticator:
         """Who sent these headers (names in lower case, as ASGI gives them) from this address.
 
         Raises AuthenticationFailed, always the same; PermissionDenied for a change that a foreign page asks a browser
-        to make; StoreUnavailable for a principal that was not seen lately while the database does not answer.
+        to make, and for a key that is not for this address; StoreUnavailable for a principal that was not seen lately
+        while the database does not answer.
         """
         secret, is_cookie = credentials.extract(headers, placeholders=self._placeholders, cookie=self._cookie)
         if secret is None:
@@ -97,6 +99,8 @@ class Authenticator:
         else:
             self._cache.move_to_end(digest)
         principal = known.principal
+        if principal.networks is not None and not is_within(address, principal.networks):
+            raise PermissionDenied("This key may not be used from your address.", hint=f"You come from {address}.")
         if principal.kind is PrincipalKind.KEY:
             self._used[principal.id] = time.time()
         if is_cookie and not credentials.may_change_state(headers, method, self._origin):
@@ -115,10 +119,10 @@ class Authenticator:
         return {key_id: datetime.fromtimestamp(when, UTC) for key_id, when in used.items()}
 
     def _by_address(self, address: str) -> Principal:
-        entry = self._whitelist.match(address)
+        entry = self._whitelist.match(address) if self._settings.auth.whitelist else None
         if entry is None:
             raise refused()
-        level = entry.level or self._levels.whitelist
+        level = entry.level or self._settings.levels.whitelist
         return Principal(PrincipalKind.ADDRESS, address, entry.label or address, Role.USER, level)
 
     async def _look_up(self, secret: bytes, digest: bytes, known: _Known | None) -> _Known:
@@ -161,25 +165,31 @@ class Authenticator:
             return await self._sessions.check(text)
         if api_keys.parse(text) is None:
             raise refused()
+        digest, now = api_keys.digest(self._secret, text), utc_now()
         async with self._database.read() as tx:
-            key = await keys.by_digest(tx, api_keys.digest(self._secret, text))
+            key, until = await keys.by_secret(tx, digest, now)
             owner = await users.get(tx, key.user_id) if key.user_id else None
-        if not key.is_live(utc_now()) or (owner is not None and owner.disabled):
+        if not key.is_live(now):
             raise refused()
-        return self._of_key(key, owner), key.expires_at
+        ends = [end for end in (key.expires_at, until) if end is not None]
+        return self._of_key(key, owner), min(ends, default=None)
 
     def _of_key(self, key: ApiKey, owner: User | None) -> Principal:
         """A key is never more than the user that it belongs to."""
         is_admin = key.role is Role.ADMIN and (owner is None or owner.role is Role.ADMIN)
+        ceiling = owner.level if owner is not None and owner.level is not None else 1
         return Principal(
             kind=PrincipalKind.KEY,
             id=key.id,
             name=key.name,
             role=Role.ADMIN if is_admin else Role.USER,
-            level=key.level or self._levels.api_key,
+            level=max(key.level or self._settings.levels.api_key, ceiling),
             user_id=key.user_id,
             models=frozenset(key.models) if key.models is not None else None,
             weight=key.weight,
+            routes=frozenset(key.routes) if key.routes is not None else None,
+            networks=tuple(map(ip_network, key.cidrs)) if key.cidrs is not None else None,
+            limits=key.limits,
         )
 
 

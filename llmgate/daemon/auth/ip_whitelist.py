@@ -56,6 +56,18 @@ def _parse(text: str) -> IPv4Address | IPv6Address | None:
     return address
 
 
+def is_within(address: str, networks: Iterable[IPv4Network | IPv6Network]) -> bool:
+    """Whether the address belongs to one of the networks. One that cannot be read belongs to none."""
+    parsed = _parse(address)
+    return parsed is not None and any(parsed in network for network in networks)
+
+
+def normalised(address: str) -> str | None:
+    """An address as it is compared: IPv4 inside IPv6 is IPv4. None when it is none."""
+    parsed = _parse(address)
+    return None if parsed is None else str(parsed)
+
+
 class Whitelist:
     """The whitelisted networks, held in memory."""
 

@@ -39,7 +39,7 @@ class PasswordHasher:
     cannot take the processor away from everything else.
     """
 
-    def __init__(self, *, min_length: int = 10, threads: int = 2, waiting: int = 32) -> None:
+    def __init__(self, *, min_length: Callable[[], int] = lambda: 10, threads: int = 2, waiting: int = 32) -> None:
         self._min_length = min_length
         self._context = CryptContext(
             ["argon2"],
@@ -54,7 +54,7 @@ class PasswordHasher:
 
     async def hash(self, password: str) -> str:
         """The hash to keep. Raises InvalidRequest when the password is too weak (see ``check_strength``)."""
-        check_strength(password, self._min_length)
+        check_strength(password, self._min_length())
         secret = _prepared(password)
         return await self._run(lambda: str(self._context.hash(secret)))
 

@@ -10,14 +10,14 @@ from datetime import datetime, timedelta
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from llmgate.config import Settings
 from llmgate.daemon.auth.passwords import PasswordHasher
 from llmgate.daemon.auth.principals import Principal, PrincipalKind
 from llmgate.daemon.auth.secrets import ServerSecret
 from llmgate.daemon.auth.throttle import LoginThrottle
 from llmgate.daemon.auth.tokens import AccessTokens
-from llmgate.daemon.changes import Changes
+from llmgate.daemon.changes import Change, Changes
 from llmgate.daemon.ids import new_id
+from llmgate.daemon.live import Current
 from llmgate.daemon.store import sessions, users
 from llmgate.daemon.store.activity import Actor
 from llmgate.daemon.store.database import Database
@@ -56,7 +56,7 @@ class Sessions:
         changes: Changes,
         hasher: PasswordHasher,
         secret: ServerSecret,
-        settings: Settings,
+        settings: Current,
         throttle: LoginThrottle,
         *,
         clock: Callable[[], datetime] = utc_now,
@@ -66,9 +66,8 @@ class Sessions:
         self._hasher = hasher
         self._throttle = throttle
         self._clock = clock
-        self._access = AccessTokens(secret, minutes=settings.auth.session_minutes)
-        self._life = timedelta(days=settings.auth.refresh_days)
-        self._level = settings.levels.user
+        self._settings = settings
+        self._access = AccessTokens(secret, minutes=lambda: settings.auth.session_minutes)
         self._proof_key = secret.derive("refresh-token")
         self._digest_key = secret.derive("refresh-token-digest")
 
@@ -78,29 +77,67 @@ class Sessions:
         Raises AuthenticationFailed, the same for an unknown name, a wrong password and a disabled user, and
         TooManyAttempts.
         """
+        user, hashed = await self._prove(name, password, address)
+        actor = Actor("session", user.id, user.name, address)
+        async with self._changes.begin(actor) as change:
+            await self._check_unchanged(change.tx, user, hashed)
+            return await self._start(change, user, address=address, client=client)
+
+    async def change_password(self, name: str, current: str, new: str, *, actor: Actor, client: str) -> Tokens:
+        """Set the password, end every session of the user, and start a new one: all of it, or nothing.
+
+        ``actor`` is the user. Raises AuthenticationFailed when the current password is wrong, TooManyAttempts.
+        """
+        user, hashed = await self._prove(name, current, actor.address)
+        made = await self._hasher.hash(new)
+        async with self._changes.begin(actor) as change:
+            await self._check_unchanged(change.tx, user, hashed)
+            if user.id != actor.id:  # renamed a moment ago, and somebody else has taken the name
+                raise AuthenticationFailed
+            await users.set_password(change.tx, user.id, made)
+            await sessions.revoke_user(change.tx, user.id)
+            change.note("user.password", user.id, user.name)
+            return await self._start(change, user, address=actor.address, client=client)
+
+    async def _prove(self, name: str, password: str, address: str) -> tuple[User, str | None]:
+        """Whose name and password these are, and the digest that the password fits. Guessing is slowed down."""
         with self._throttle.attempt(name, address):
-            user = await self._judge(name, password)
+            return await self._judge(name, password)
+
+    async def _check_unchanged(self, tx: AsyncConnection, user: User, hashed: str | None) -> None:
+        """Hashing takes a while: who was deleted, disabled or got another password meanwhile does not get in."""
+        try:
+            now = await users.get(tx, user.id)
+        except NotFound:
+            raise _wrong() from None
+        if now.disabled or await users.password_hash(tx, user.id) != hashed:
+            raise _wrong()
+
+    async def _start(self, change: Change, user: User, *, address: str, client: str) -> Tokens:
         now = self._clock()
         session_id = new_id()
         refresh_token = self._refresh_token(session_id, 0)
-        actor = Actor("session", user.id, user.name, address)
-        async with self._changes.begin(actor) as change:
-            await sessions.create(
-                change.tx,
-                session_id=session_id,
-                user_id=user.id,
-                refresh_hash=self._digest(refresh_token),
-                now=now,
-                expires_at=now + self._life,
-                client=client,
-                address=address,
-            )
-            await users.touch_login(change.tx, user.id)
-            change.note("session.login", session_id, user.name, client=client)
+        await sessions.create(
+            change.tx,
+            session_id=session_id,
+            user_id=user.id,
+            refresh_hash=self._digest(refresh_token),
+            now=now,
+            expires_at=now + timedelta(days=self._settings.auth.refresh_days),
+            client=client,
+            address=address,
+        )
+        await users.touch_login(change.tx, user.id)
+        change.note("session.login", session_id, user.name, client=client)
         return self._tokens(user, session_id, refresh_token)
 
-    async def refresh(self, refresh_token: str) -> Tokens:
-        """Trade a refresh token for new tokens. AuthenticationFailed when it, or its session, is not valid."""
+    async def refresh(
+        self, refresh_token: str, *, address: str = "", on_reuse: Callable[[], None] = lambda: None
+    ) -> Tokens:
+        """Trade a refresh token for new tokens. AuthenticationFailed when it, or its session, is not valid.
+
+        ``on_reuse`` is called when the session has been ended because an old token was presented.
+        """
         session_id, generation = self._parse(refresh_token)
         successor = self._refresh_token(session_id, generation + 1)
         async with self._database.begin() as tx:
@@ -109,21 +146,23 @@ class Sessions:
             rotated = await sessions.rotate(
                 tx, session.id, old_hash=old_hash, new_hash=new_hash, now=self._clock()
             ) or self._just_rotated(await sessions.get(tx, session.id), old_hash, new_hash)
-            if not rotated:
-                await sessions.revoke(tx, session.id)
         if not rotated:
+            await self._end_reused(session, user, address)
+            on_reuse()
             raise _refused()
         return self._tokens(user, session.id, successor)
+
+    async def _end_reused(self, session: Session, user: User, address: str) -> None:
+        """End a session of whose refresh token there is a copy. Raises AuthenticationFailed if it has ended already."""
+        async with self._changes.begin(Actor("session", user.id, user.name, address)) as change:
+            if not await sessions.revoke(change.tx, session.id):
+                raise _refused()
+            change.note("session.reuse", session.id, user.name, client=session.client, logged_in_from=session.address)
 
     async def logout(self, session_id: str, actor: Actor) -> None:
         async with self._changes.begin(actor) as change:
             await sessions.revoke(change.tx, session_id)
             change.note("session.logout", session_id, actor.name)
-
-    async def revoke_user(self, user_id: str) -> int:
-        """End every session of a user; returns how many."""
-        async with self._database.begin() as tx:
-            return await sessions.revoke_user(tx, user_id)
 
     async def verify(self, access_token: str) -> Principal:
         """Who holds this access token. Raises AuthenticationFailed."""
@@ -142,13 +181,13 @@ class Sessions:
             id=user.id,
             name=user.name,
             role=user.role,
-            level=user.level or self._level,
+            level=user.level or self._settings.levels.user,
             user_id=user.id,
             session_id=session.id,
         )
         return principal, min(claims.expires_at, session.expires_at)
 
-    async def _judge(self, name: str, password: str) -> User:
+    async def _judge(self, name: str, password: str) -> tuple[User, str | None]:
         async with self._database.read() as tx:
             try:
                 user = await users.by_name(tx, name)
@@ -157,8 +196,8 @@ class Sessions:
                 user, hashed = None, None
         fits = await self._hasher.verify(password, hashed)
         if user is None or not fits or user.disabled:
-            raise AuthenticationFailed("The name or the password is wrong.")
-        return user
+            raise _wrong()
+        return user, hashed
 
     async def _live(self, tx: AsyncConnection, session_id: str) -> tuple[Session, User]:
         try:
@@ -196,6 +235,10 @@ class Sessions:
 
     def _digest(self, refresh_token: str) -> str:
         return hmac.digest(self._digest_key, refresh_token.encode(), "sha256").hex()
+
+
+def _wrong() -> AuthenticationFailed:
+    return AuthenticationFailed("The name or the password is wrong.")
 
 
 def _refused() -> AuthenticationFailed:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import math
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
@@ -59,7 +60,7 @@ class LoginThrottle:
         delay = max(self._delay(person, _WITH_NAME), self._delay(source, _WITH_ADDRESS))
         if delay > 0:
             raise TooManyAttempts(
-                "There were too many failed attempts.", hint="Wait before you try again.", retry_after=delay
+                "There were too many failed attempts.", hint=f"Try again in {math.ceil(delay)} s.", retry_after=delay
             )
         self._count(person)
         self._count(source)

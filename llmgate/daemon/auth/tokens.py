@@ -7,6 +7,7 @@ own, byte for byte (no other algorithm, no ``kid``, ``crit`` or encryption), and
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
@@ -35,15 +36,15 @@ class Claims:
 
 
 class AccessTokens:
-    """Makes and reads access tokens that live for ``minutes``."""
+    """Makes and reads access tokens that live for so many ``minutes``, asked when each is made."""
 
-    def __init__(self, secret: ServerSecret, *, minutes: int) -> None:
+    def __init__(self, secret: ServerSecret, *, minutes: Callable[[], int]) -> None:
         self._key = secret.derive("access-token").hex()
-        self._life = timedelta(minutes=minutes)
+        self._minutes = minutes
 
     @property
     def seconds(self) -> int:
-        return int(self._life.total_seconds())
+        return self._minutes() * 60
 
     def issue(self, *, user_id: str, session_id: str, now: datetime) -> str:
         claims = {
@@ -54,7 +55,7 @@ class AccessTokens:
             "jti": new_id(),
             "iat": now,
             "nbf": now - _CLOCK_SKEW,  # the clocks of other daemons may be behind
-            "exp": now + self._life,
+            "exp": now + timedelta(minutes=self._minutes()),
         }
         return str(jwt.encode(claims, self._key, algorithm=_ALGORITHM))
 

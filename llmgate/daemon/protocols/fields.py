@@ -99,6 +99,14 @@ def expected_cost(task: Task, body: dict[str, Any], body_bytes: int, limit: obje
     return tokens + 2.0 * output
 
 
+def expected_tokens(task: Task, cost: float, body_bytes: int) -> float:
+    """Expected input and output together, from what ``expected_cost`` has found."""
+    if task is Task.EMBED:
+        return cost
+    tokens = min(cost, body_bytes / _BYTES_PER_TOKEN)  # too many where files are attached: that errs on the safe side
+    return (tokens + cost) / 2.0
+
+
 def _attachment_sizes(body: dict[str, Any]) -> Iterator[int]:
     pending: list[Any] = [body.get("messages"), body.get("input"), body.get("images")]
     for _ in range(_NODES_LOOKED_AT):

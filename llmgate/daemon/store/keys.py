@@ -2,31 +2,36 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from datetime import datetime
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, fields
+from datetime import datetime, timedelta
+from enum import StrEnum
 from typing import Any, TypedDict, Unpack
 
 from sqlalchemy import (
     BigInteger,
     Boolean,
     Column,
+    ColumnElement,
     Double,
     ForeignKey,
     Index,
     Integer,
     Table,
     bindparam,
+    false,
+    func,
     or_,
     select,
     text,
+    true,
     tuple_,
 )
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from llmgate.daemon.auth.principals import Role
+from llmgate.daemon.auth.principals import UNLIMITED, Limits, Role
 from llmgate.daemon.store import checks, sql, users
-from llmgate.daemon.store.types import StringList, Text, UtcDateTime, columns_of, metadata, utc_now, word
+from llmgate.daemon.store.types import StringList, Text, UtcDateTime, metadata, utc_now, word
 from llmgate.errors import Conflict, InvalidRequest, NotFound
 
 keys = Table(
@@ -57,7 +62,8 @@ keys = Table(
     Column("previous_digest", Text(64)),
     Column("previous_until", UtcDateTime),
     Column("rotated_at", UtcDateTime),
-    Index(None, "user_id"),
+    Index(None, "user_id", "created_at", "id"),
+    Index(None, "name"),
     Index(None, "created_at", "id"),
     Index(None, "previous_digest", unique=True),
 )
@@ -71,12 +77,24 @@ Index(
 )
 
 
+class KeyState(StrEnum):
+    """What a key is good for. ``OWNER_DISABLED``: it is refused because its user is disabled."""
+
+    ACTIVE = "active"
+    OWNER_DISABLED = "owner_disabled"
+    DISABLED = "disabled"
+    EXPIRED = "expired"
+    REVOKED = "revoked"
+
+
 @dataclass(frozen=True, slots=True)
 class ApiKey:
     """An API key without its secret.
 
-    ``level`` is None where the setting ``levels.api_key`` decides, ``models`` None where every model is allowed,
-    ``user_id`` None for a key that belongs to no person. ``weight`` is its share among flows of one level.
+    ``level`` is None where the setting ``levels.api_key`` decides; ``models``, ``routes`` and ``cidrs`` where all are
+    allowed; ``user_id`` (and ``user``, the name) for a key that belongs to no person; a limit where there is none.
+    ``weight`` is its share among flows of one level. After a rotation the secret before works until
+    ``previous_until``.
     """
 
     id: str
@@ -92,22 +110,67 @@ class ApiKey:
     created_at: datetime
     last_used_at: datetime | None
     last4: str
+    routes: list[str] | None = None
+    cidrs: list[str] | None = None
+    requests_per_minute: int | None = None
+    tokens_per_minute: int | None = None
+    max_concurrent: int | None = None
+    max_waiting: int | None = None
+    tokens_per_day: int | None = None
+    tokens_per_month: int | None = None
+    rotated_at: datetime | None = None
+    previous_until: datetime | None = None
+    user: str | None = None
+    user_disabled: bool = False
 
     def is_live(self, now: datetime) -> bool:
-        return self.revoked_at is None and not self.disabled and (self.expires_at is None or now < self.expires_at)
+        return self.state_at(now) is KeyState.ACTIVE
+
+    def state_at(self, now: datetime) -> KeyState:
+        """What the key is good for; of several reasons why not, the one that is hardest to undo."""
+        if self.revoked_at is not None:
+            return KeyState.REVOKED
+        if self.expires_at is not None and self.expires_at <= now:
+            return KeyState.EXPIRED
+        if self.disabled:
+            return KeyState.DISABLED
+        return KeyState.OWNER_DISABLED if self.user_disabled else KeyState.ACTIVE
+
+    @property
+    def state(self) -> KeyState:
+        return self.state_at(utc_now())
+
+    @property
+    def limits(self) -> Limits | None:
+        """None when it has none at all."""
+        limits = Limits(**{field.name: getattr(self, field.name) for field in fields(Limits)})
+        return None if limits == UNLIMITED else limits
 
 
-class KeyChanges(TypedDict, total=False):
-    name: str
+class KeyValues(TypedDict, total=False):
     role: Role
     level: int | None
     models: list[str] | None
+    routes: list[str] | None
+    cidrs: list[str] | None
     weight: float
     expires_at: datetime | None
     disabled: bool
+    requests_per_minute: int | None
+    tokens_per_minute: int | None
+    max_concurrent: int | None
+    max_waiting: int | None
+    tokens_per_day: int | None
+    tokens_per_month: int | None
 
 
-_COLUMNS = columns_of(keys, ApiKey)
+class KeyChanges(KeyValues, total=False):
+    name: str
+
+
+_OF_OWNER = {"user": users.users.c.name, "user_disabled": func.coalesce(users.users.c.disabled, false())}
+_STORED = [field.name for field in fields(ApiKey) if field.name not in _OF_OWNER]
+_ALL = select(*(keys.c[name] for name in _STORED), *_OF_OWNER.values()).select_from(keys.outerjoin(users.users))
 
 
 async def create(
@@ -118,31 +181,24 @@ async def create(
     last4: str,
     name: str,
     user_id: str | None = None,
-    role: Role = Role.USER,
-    level: int | None = None,
-    models: Sequence[str] | None = None,
-    weight: float = 1.0,
-    expires_at: datetime | None = None,
+    **more: Unpack[KeyValues],
 ) -> ApiKey:
     """Add a key. NotFound: no such user; Conflict: a key that is not revoked has this name."""
-    if user_id is not None:
-        await users.get(tx, user_id)
+    owner = await users.get(tx, user_id) if user_id is not None else None
+    wanted: dict[str, Any] = {"role": Role.USER, "level": None, "models": None, "weight": 1.0, "expires_at": None}
+    wanted |= {"disabled": False, **_checked({**more, "name": name})}
     key = ApiKey(
         id=key_id,
-        name=checks.key_name(name),
         user_id=user_id,
-        role=role,
-        level=checks.level(level),
-        models=list(models) if models is not None else None,
-        weight=_weight(weight),
-        expires_at=expires_at,
         revoked_at=None,
-        disabled=False,
         created_at=utc_now(),
         last_used_at=None,
         last4=last4,
+        user=owner.name if owner else None,
+        user_disabled=owner.disabled if owner else False,
+        **wanted,
     )
-    values = {column.name: getattr(key, column.name) for column in _COLUMNS}
+    values = {name: getattr(key, name) for name in _STORED}
     with sql.conflict(f"There is already a key named {name!r}.", hint="Revoke it first, or choose another name."):
         await tx.execute(keys.insert().values(**values, digest=digest))
     return key
@@ -150,11 +206,21 @@ async def create(
 
 async def by_digest(tx: AsyncConnection, digest: str) -> ApiKey:
     """The key with this digest, whatever its state; NotFound."""
-    return _key((await tx.execute(select(*_COLUMNS).where(keys.c.digest == digest))).first())
+    return _key((await tx.execute(_ALL.where(keys.c.digest == digest))).first())
+
+
+async def by_secret(tx: AsyncConnection, digest: str, now: datetime) -> tuple[ApiKey, datetime | None]:
+    """The key whose secret, or the one before, has this digest, and until when that is good; NotFound."""
+    try:
+        return await by_digest(tx, digest), None
+    except NotFound:
+        before = (keys.c.previous_digest == digest, keys.c.previous_until > now)
+        key = _key((await tx.execute(_ALL.where(*before))).first())
+        return key, key.previous_until
 
 
 async def get(tx: AsyncConnection, key_id: str) -> ApiKey:
-    return _key((await tx.execute(select(*_COLUMNS).where(keys.c.id == key_id))).first())
+    return _key((await tx.execute(_ALL.where(keys.c.id == key_id))).first())
 
 
 async def resolve(tx: AsyncConnection, id_or_name: str) -> ApiKey:
@@ -162,7 +228,7 @@ async def resolve(tx: AsyncConnection, id_or_name: str) -> ApiKey:
     try:
         return await get(tx, id_or_name)
     except NotFound:
-        statement = select(*_COLUMNS).where(keys.c.name == id_or_name)
+        statement = _ALL.where(keys.c.name == id_or_name)
         newest_first = statement.order_by(keys.c.revoked_at.is_not(None), keys.c.created_at.desc()).limit(1)
         return _key((await tx.execute(newest_first)).first())
 
@@ -174,31 +240,61 @@ async def page(
     limit: int = 100,
     search: str | None = None,
     user_id: str | None = None,
+    role: Role | None = None,
+    level: int | None = None,
+    state: KeyState | None = None,
 ) -> list[ApiKey]:
     """Keys in the order of their creation, behind the one with the id ``after``; ``search`` is part of a name."""
-    statement = select(*_COLUMNS).order_by(keys.c.created_at, keys.c.id).limit(limit)
+    statement = _ALL.order_by(keys.c.created_at, keys.c.id).limit(limit)
     if after is not None:
         created_at = await sql.cursor_value(tx, keys.c.id, keys.c.created_at, after)
         statement = statement.where(tuple_(keys.c.created_at, keys.c.id) > tuple_(created_at, after))
     if search:
         statement = statement.where(keys.c.name.contains(search.lower(), autoescape=True))
-    if user_id is not None:
-        statement = statement.where(keys.c.user_id == user_id)
+    for column, value in ((keys.c.user_id, user_id), (keys.c.role, role), (keys.c.level, level)):
+        if value is not None:
+            statement = statement.where(column == value)
+    if state is not None:
+        statement = statement.where(*_in_state(state, utc_now()))
     return [ApiKey(*row) for row in await tx.execute(statement)]
+
+
+def _in_state(state: KeyState, now: datetime) -> list[ColumnElement[bool]]:
+    """As ``ApiKey.state_at`` decides."""
+    if state is KeyState.REVOKED:
+        return [keys.c.revoked_at.is_not(None)]
+    found: list[ColumnElement[bool]] = [keys.c.revoked_at.is_(None)]
+    if state is KeyState.EXPIRED:
+        return [*found, keys.c.expires_at <= now]
+    found.append(or_(keys.c.expires_at.is_(None), keys.c.expires_at > now))
+    if state is KeyState.DISABLED:
+        return [*found, keys.c.disabled.is_(True)]
+    owner_disabled = _OF_OWNER["user_disabled"].is_(true())
+    return [*found, keys.c.disabled.is_(False), owner_disabled if state is KeyState.OWNER_DISABLED else ~owner_disabled]
 
 
 async def update(tx: AsyncConnection, key_id: str, **changes: Unpack[KeyChanges]) -> ApiKey:
     """Change what is named. Conflict: the name is taken."""
-    if "name" in changes:
-        checks.key_name(changes["name"])
-    if "level" in changes:
-        checks.level(changes["level"])
-    if "weight" in changes:
-        _weight(changes["weight"])
-    values: dict[str, Any] = {**changes}
+    values = _checked(changes)
     if values:
         with sql.conflict(f"There is already a key named {values.get('name')!r}."):
             await tx.execute(keys.update().where(keys.c.id == key_id).values(**values))
+    return await get(tx, key_id)
+
+
+async def rotate(tx: AsyncConnection, key_id: str, *, digest: str, last4: str, overlap: timedelta) -> ApiKey:
+    """Give the key a new secret; the one before works for ``overlap``, one before that not any more. Conflict when
+    the key is revoked."""
+    key = await get(tx, key_id)
+    if key.revoked_at is not None:
+        raise Conflict(f"The key {key.name!r} is revoked.", hint="Create a new one.")
+    now = utc_now()
+    values: dict[str, Any] = {"digest": digest, "last4": last4, "rotated_at": now}
+    values |= {
+        "previous_digest": keys.c.digest if overlap else None,
+        "previous_until": now + overlap if overlap else None,
+    }
+    await tx.execute(keys.update().where(keys.c.id == key_id).values(**values))
     return await get(tx, key_id)
 
 
@@ -231,10 +327,27 @@ async def touch_used(tx: AsyncConnection, used: Mapping[str, datetime]) -> None:
     await tx.execute(statement, [{"key_id": key_id, "used_at": used[key_id]} for key_id in sorted(used)])
 
 
+def _checked(changes: Mapping[str, Any]) -> dict[str, Any]:
+    """The values to store. Raises InvalidRequest."""
+    values = dict(changes)
+    for name, check in _CHECKS.items():
+        if name in values:
+            values[name] = check(values[name])
+    return values
+
+
 def _weight(value: float) -> float:
     if not 0.01 <= value <= 100:
         raise InvalidRequest("The weight must be 0.01 to 100.", hint="1 is an ordinary share.", param="weight")
     return value
+
+
+_CHECKS: Mapping[str, Callable[[Any], Any]] = {
+    "name": checks.key_name,
+    "level": checks.level,
+    "weight": _weight,
+    "cidrs": checks.networks,
+}
 
 
 def _key(row: Any) -> ApiKey:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,7 +19,7 @@ CREATED = 1767323045
 @dataclass(frozen=True, slots=True)
 class Answer:
     """An answer in pieces: what comes before the tokens, one piece per token, what ends it, and how an
-    error in its middle looks."""
+    error in its middle looks. ``then`` is what it does to the server, just before its end is told."""
 
     content_type: str
     tokens: Sequence[bytes]
@@ -27,6 +27,8 @@ class Answer:
     after: Sequence[bytes] = ()
     error: bytes = b""
     whole: bool = False
+    status: int = 200
+    then: Callable[[], None] = lambda: None
 
 
 def go_json(value: Any) -> bytes:
@@ -42,8 +44,8 @@ def sse(value: Any, event: str | None = None) -> bytes:
     return head + b"data: " + go_json(value) + b"\n\n"
 
 
-def whole(value: Any) -> Answer:
-    return Answer(JSON, [go_json(value)], whole=True)
+def whole(value: Any, status: int = 200) -> Answer:
+    return Answer(JSON, [go_json(value)], whole=True, status=status)
 
 
 # Ollama
@@ -101,6 +103,28 @@ def ollama_embed(body: dict[str, Any], script: Script) -> Answer:
             "load_duration": 1019500,
             "prompt_eval_count": script.input_tokens,
         }
+    )
+
+
+LAYER = "sha256:dde5aa3fc5ffc17176b5e8bdc82f587b24b2678c6c66101bf7da77af9f7ccdff"
+LAYER_BYTES = 4000
+
+
+def ollama_pull(then: Callable[[], None]) -> Answer:
+    """``/api/pull``: one layer in four parts, each of which counts as a token."""
+
+    def line(status: str, **rest: Any) -> bytes:
+        return go_json({"status": status, **rest}) + b"\n"
+
+    layer = {"digest": LAYER, "total": LAYER_BYTES}
+    parts = [{}, *({"completed": LAYER_BYTES * part // 4} for part in range(1, 5))]
+    return Answer(
+        NDJSON,
+        [line("pulling dde5aa3fc5ff", **layer, **part) for part in parts],
+        before=[line("pulling manifest")],
+        after=[line("verifying sha256 digest"), line("writing manifest"), line("success")],
+        error=go_json({"error": "max retries exceeded"}) + b"\n",
+        then=then,
     )
 
 

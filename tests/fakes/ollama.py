@@ -43,6 +43,9 @@ class FakeOllama(FakeServer):
             "/api/embed": dialects.ollama_embed,
             "/api/embeddings": dialects.ollama_embed,
             "/api/show": lambda *_: whole(self._show()),
+            "/api/pull": lambda body, _: self._pull(body),
+            "/api/copy": lambda body, _: self._copy(body),
+            "/api/delete": lambda body, _: self._delete(body),
             "/v1/chat/completions": dialects.openai_chat,
             "/v1/completions": dialects.openai_completion,
             "/v1/embeddings": dialects.openai_embeddings,
@@ -52,6 +55,45 @@ class FakeOllama(FakeServer):
         if seen.method == "GET":
             return reads[seen.path]() if seen.path in reads else None
         return writes[seen.path](seen.json, script) if seen.path in writes else None
+
+    def _pull(self, body: dict[str, Any]) -> Answer:
+        """A model whose name begins with "no-" is not in the registry."""
+        name = self._named(body)
+        if " " in name:
+            return whole({"error": "invalid model name"}, 400)
+        streams = body.get("stream", True)
+        if name.startswith("no-"):
+            failure = {"error": "pull model manifest: file does not exist"}
+            return Answer(dialects.NDJSON, [go_json(failure) + b"\n"]) if streams else whole(failure, 500)
+        if streams:
+            return dialects.ollama_pull(lambda: self._add(name))
+        self._add(name)
+        return whole({"status": "success"})
+
+    def _copy(self, body: dict[str, Any]) -> Answer:
+        if self._tagged(body["source"]) not in self.models:
+            return whole({"error": f'model "{body["source"]}" not found'}, 404)
+        self._add(self._tagged(body["destination"]))
+        return Answer(dialects.JSON, [b""], whole=True)
+
+    def _delete(self, body: dict[str, Any]) -> Answer:
+        name = self._named(body)
+        if name not in self.models:
+            return whole({"error": f"model '{name}' not found"}, 404)
+        self.models.remove(name)
+        self.loaded = [one for one in self.loaded if one != name]
+        return Answer(dialects.JSON, [b""], whole=True)
+
+    def _add(self, name: str) -> None:
+        if name not in self.models:
+            self.models.append(name)
+
+    def _named(self, body: dict[str, Any]) -> str:
+        return self._tagged(str(body.get("model") or body.get("name") or ""))
+
+    @staticmethod
+    def _tagged(name: str) -> str:
+        return name if ":" in name else f"{name}:latest"
 
     def error(self, text: str) -> bytes:
         return go_json({"error": text})

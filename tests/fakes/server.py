@@ -174,7 +174,7 @@ class FakeServer(ABC):
         if answer is None:
             await self._whole(connection, script, 404, b"404 page not found", "text/plain")
         elif answer.whole:
-            await self._whole(connection, script, 200, answer.tokens[0])
+            await self._whole(connection, script, answer.status, answer.tokens[0])
         else:
             await self._stream(connection, seen, script, answer)
 
@@ -216,6 +216,7 @@ class FakeServer(ABC):
             await self._piece(connection, seen, script, piece)
             seen.tokens_sent += 1
             self._changed()
+        answer.then()
         for piece in answer.after:
             await self._piece(connection, seen, script, piece)
         await connection.end()

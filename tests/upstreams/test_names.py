@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from llmgate.daemon.upstreams.base import HealthState
-from llmgate.daemon.upstreams.registry import Resolved
+from llmgate.daemon.upstreams.directory import Resolved
 from llmgate.errors import ModelNotFound, UpstreamUnavailable
 from tests.fakes import FakeOllama, FakeOpenAI
 from tests.upstreams.support import Fleet, anything, settings_for

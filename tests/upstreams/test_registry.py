@@ -6,8 +6,8 @@ import pytest
 
 from llmgate.daemon.upstreams import registry as registry_module
 from llmgate.daemon.upstreams.base import HealthState
-from llmgate.daemon.upstreams.registry import COMPATIBLE_VERSION, Resolved
-from llmgate.errors import ModelNotFound, UpstreamUnavailable
+from llmgate.daemon.upstreams.directory import COMPATIBLE_VERSION, Resolved
+from llmgate.errors import ModelNotFound, UpstreamUnavailable, UpstreamUnreachable
 from tests.fakes import FakeOllama, FakeOpenAI, Script
 from tests.upstreams.support import Fleet, anything, settings_for
 
@@ -181,5 +181,5 @@ async def test_a_hung_upstream_does_not_hold_the_start_up(fake: FakeOllama, monk
 
 async def test_an_upstream_that_is_gone_is_not_asked(fake: FakeOllama) -> None:
     async with Fleet(settings_for(fake.url)) as fleet:
-        with pytest.raises(UpstreamUnavailable):
+        with pytest.raises(UpstreamUnreachable):
             fleet.registry.get("gone")

@@ -9,7 +9,7 @@ from typing import Any
 from sqlalchemy import Column, Double, Integer, Table, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from llmgate.daemon.store import sql
+from llmgate.daemon.store import settings, sql
 from llmgate.daemon.store.types import Text, UtcDateTime, columns_of, metadata, utc_now
 from llmgate.errors import NotFound
 
@@ -67,14 +67,17 @@ async def create(tx: AsyncConnection, **values: Any) -> StoredUpstream:
     now = utc_now()
     with sql.conflict(f"There is already an upstream named {values['name']!r}."):
         await tx.execute(upstreams.insert().values(**values, created_at=now, updated_at=now))
+    await settings.bump(tx)
     return await get(tx, values["name"])
 
 
 async def update(tx: AsyncConnection, name: str, **changes: Any) -> StoredUpstream:
     await tx.execute(upstreams.update().where(upstreams.c.name == name).values(**changes, updated_at=utc_now()))
+    await settings.bump(tx)
     return await get(tx, name)
 
 
 async def delete(tx: AsyncConnection, name: str) -> None:
     if not (await tx.execute(upstreams.delete().where(upstreams.c.name == name))).rowcount:
         raise NotFound("There is no such upstream.")
+    await settings.bump(tx)

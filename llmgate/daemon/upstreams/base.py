@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Any
+from typing import Any, ClassVar
 
 from llmgate.config import UpstreamSettings
 from llmgate.daemon.protocols.base import Call, StreamReader, Usage
+from llmgate.errors import UnsupportedByUpstream
 
 
 class HealthState(StrEnum):
@@ -76,6 +77,10 @@ class Upstream(ABC):
     """One server. ``send`` speaks the caller's protocol to it, translated only where it must be."""
 
     settings: UpstreamSettings
+    timeout: float
+    """Longest wait, in seconds, for what ``inspect`` and ``show`` ask."""
+    manages_models: ClassVar[bool] = False
+    """Whether ``pull``, ``copy`` and ``delete`` do something here."""
 
     @abstractmethod
     async def send(self, call: Call) -> UpstreamAnswer:
@@ -100,6 +105,27 @@ class Upstream(ABC):
     @abstractmethod
     async def show(self, model: str) -> dict[str, Any]:
         """Details of a model, as ``/api/show`` tells them. Raises ModelNotFound."""
+
+    def pull(self, model: str) -> AsyncGenerator[Mapping[str, Any], None]:
+        """Load a model from its registry: the progress, as Ollama tells it, until it is there.
+
+        Raises UnsupportedByUpstream, or what went wrong, an UpstreamError. Closing the generator ends the loading.
+        """
+        raise self._unsupported("pull")
+
+    async def copy(self, source: str, destination: str) -> None:
+        """Give a model a second name. Raises UnsupportedByUpstream, ModelNotFound or an UpstreamError."""
+        raise self._unsupported("copy")
+
+    async def delete(self, model: str) -> None:
+        """Remove a model. Raises UnsupportedByUpstream, ModelNotFound or an UpstreamError."""
+        raise self._unsupported("delete")
+
+    def _unsupported(self, verb: str) -> UnsupportedByUpstream:
+        return UnsupportedByUpstream(
+            f"The upstream {self.settings.name} is of the kind {self.settings.kind!r}, which cannot {verb} models.",
+            hint="Its models are managed on the server itself.",
+        )
 
     @abstractmethod
     async def close(self) -> None:

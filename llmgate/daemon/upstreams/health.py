@@ -124,6 +124,10 @@ class HealthRules:
         self._settings = settings
         self._jitter = jitter
 
+    def apply(self, settings: HealthSettings) -> None:
+        """From now on these hold."""
+        self._settings = settings
+
     def probed(self, health: Health, sign: Sign, now: float, heard_at: float = float("-inf")) -> Health:
         """A probe ended. ``heard_at`` is when the last byte of any answer arrived."""
         if sign.kind is Kind.SILENT and heard_at >= now - sign.seconds:

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable
+import json
+from collections.abc import AsyncIterator, Iterable
 from typing import Any
 
 from llmgate.config import UpstreamSettings
 from llmgate.daemon.protocols.bodies import INLINE_BYTES, dump_body
+from llmgate.daemon.upstreams.base import UpstreamAnswer
 from llmgate.errors import UpstreamProtocolError
 
 FORWARDED = frozenset({b"accept", b"anthropic-version", b"anthropic-beta", b"traceparent"})
 """The headers of a client that an upstream gets to see. Never a credential."""
 MODELS_MAX = 10_000
+LINE_BYTES = 64 * 1024
+"""Longest line of a stream of objects."""
 
 
 def forwarded_headers(headers: Iterable[tuple[bytes, bytes]]) -> dict[str, str]:
@@ -50,3 +54,27 @@ def entries(document: Any, key: str, name: str, upstream: UpstreamSettings) -> l
             hint="Check its url and kind.",
         )
     return [entry for entry in listed[:MODELS_MAX] if isinstance(entry, dict) and isinstance(entry.get(name), str)]
+
+
+async def objects(answer: UpstreamAnswer, upstream: UpstreamSettings) -> AsyncIterator[dict[str, Any]]:
+    """The objects of an NDJSON answer, as they arrive. Raises UpstreamProtocolError, UpstreamCut or UpstreamTimeout."""
+    kept = b""
+    async for chunk in answer.chunks():
+        *whole, kept = (kept + chunk).split(b"\n")
+        for line in whole:
+            if line.strip():
+                yield _object(line, upstream)
+        if len(kept) > LINE_BYTES:
+            raise UpstreamProtocolError(f"The upstream {upstream.name} sends a line without end.")
+    if kept.strip():
+        yield _object(kept, upstream)
+
+
+def _object(line: bytes, upstream: UpstreamSettings) -> dict[str, Any]:
+    try:
+        found = json.loads(line)
+    except (ValueError, RecursionError):
+        found = None
+    if not isinstance(found, dict):
+        raise UpstreamProtocolError(f"The upstream {upstream.name} sends something else than objects.")
+    return found

@@ -30,7 +30,7 @@ class OpenAIUpstream(Upstream):
 
     def __init__(self, settings: UpstreamSettings, timeout: float) -> None:
         self.settings = settings
-        self._timeout = timeout
+        self.timeout = timeout
         self._client = UpstreamClient(settings)
         self._has_health_route = True
 
@@ -76,7 +76,7 @@ class OpenAIUpstream(Upstream):
     async def _check_health(self) -> None:
         """llama.cpp and vLLM tell there whether they can work; others do not have it."""
         try:
-            await self._client.read("GET", "/health", self._timeout)
+            await self._client.read("GET", "/health", self.timeout)
         except UpstreamProtocolError:
             self._has_health_route = False
         except UpstreamRejected as failure:
@@ -85,7 +85,7 @@ class OpenAIUpstream(Upstream):
             self._has_health_route = False
 
     async def _entries(self) -> list[dict[str, Any]]:
-        return entries(await self._client.read("GET", "/v1/models", self._timeout), "data", "id", self.settings)
+        return entries(await self._client.read("GET", "/v1/models", self.timeout), "data", "id", self.settings)
 
 
 def _is_translated(call: Call) -> bool:

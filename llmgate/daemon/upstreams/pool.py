@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+import asyncio
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -21,6 +23,7 @@ class Member:
     """One upstream of a pool and what is known of it. What it listed last is kept while it is down."""
 
     upstream: Upstream
+    settings: UpstreamSettings
     health: Health = field(default_factory=Health)
     listed: Entries | None = None
     """Its models by ``form``, as ``/api/tags`` lists them; None until it has told them once."""
@@ -29,10 +32,30 @@ class Member:
     version: str = ""
     heard_at: float = float("-inf")
     """When the last byte of any answer arrived."""
+    wake: asyncio.Event = field(default_factory=asyncio.Event)
+    """Set when the next probe is due at another time than before."""
+    users: int = 0
+    """How many use its connections at the moment: they are not closed under anybody's hands."""
+    left: Callable[[], None] = lambda: None
+    """Called when the last of them has let go, once it is removed."""
 
-    @property
-    def settings(self) -> UpstreamSettings:
-        return self.upstream.settings
+    def hold(self) -> None:
+        """Keep its connections open, also when the upstream is removed, until ``let_go``."""
+        self.users += 1
+
+    def let_go(self) -> None:
+        self.users -= 1
+        if not self.users:
+            self.left()
+
+    @contextmanager
+    def in_use(self) -> Iterator[None]:
+        """``hold`` it for the length of the block."""
+        self.hold()
+        try:
+            yield
+        finally:
+            self.let_go()
 
     @property
     def usable(self) -> bool:
@@ -139,6 +162,26 @@ class Pool:
             return None
         own = {str(entry["name"]) for entry in listed.values()}
         return frozenset(own | {self._names[key] for key in listed} if member.settings.kind == "ollama" else own)
+
+    def holders(self) -> dict[str, list[Member]]:
+        """Every model that any member has told, by its key, and who has it; also what is not served."""
+        found: dict[str, list[Member]] = {}
+        for member in self.members:
+            for key in self._listed.get(member.settings.name, {}):
+                found.setdefault(key, []).append(member)
+        return found
+
+    def name_of(self, key: str) -> str:
+        """The name of a model out of ``holders`` as it is shown."""
+        return self._names[key]
+
+    def listing_of(self, key: str, member: Member) -> Mapping[str, Any]:
+        """A model as one of its holders lists it."""
+        return self._listed[member.settings.name][key]
+
+    def memory_of(self, member: Member) -> Entries:
+        """What a member holds in memory, by key; nothing while it is not usable."""
+        return self._loaded.get(member.settings.name, {}) if member.usable else {}
 
     def has_loaded(self, key: str) -> bool:
         return self.loaded_entry(key) is not None

@@ -33,6 +33,7 @@ class Traffic:
         self._good = False
 
     def __enter__(self) -> Self:
+        self._member.hold()
         self._started_at = self._clock()
         return self
 
@@ -53,6 +54,12 @@ class Traffic:
     def __exit__(
         self, kind: type[BaseException] | None, failure: BaseException | None, trace: TracebackType | None
     ) -> None:
+        try:
+            self._judge(failure)
+        finally:
+            self._member.let_go()
+
+    def _judge(self, failure: BaseException | None) -> None:
         if failure is None:
             if not self._good:
                 self._report(ALIVE, False)

@@ -72,7 +72,6 @@ class UpstreamClient:
 
         Raises UpstreamUnreachable, UpstreamTimeout, UpstreamCut or UpstreamProtocolError.
         """
-        url = self._urls.get(path) or self._urls.setdefault(path, yarl.URL(self._settings.url + path, encoded=True))
         wire = _Wire(self._settings)
         token = _wire.set(wire)
         headers = {**self._headers, "Content-Type": "application/json", **headers}
@@ -80,10 +79,16 @@ class UpstreamClient:
         # A large body is written in pieces, so that it holds up neither the event loop nor other answers.
         data = body if len(body) <= PIECEWISE_BYTES else io.BytesIO(body)
         try:
+            url = self._urls.get(path) or self._urls.setdefault(path, yarl.URL(self._settings.url + path, encoded=True))
             response = await session.post(url, data=data, headers=headers, timeout=self._connect, allow_redirects=False)
         except (aiohttp.ClientError, HttpProcessingError, OSError) as failure:
             wire.abort()
             raise wire.explain(failure) from failure
+        except ValueError as failure:
+            wire.abort()
+            if wire.is_connected:
+                raise
+            raise self._unusable() from failure
         except BaseException:  # cancelled: the upstream must see it now, not when a large body has been sent
             wire.abort()
             raise
@@ -111,6 +116,8 @@ class UpstreamClient:
             raise UpstreamProtocolError(f"The upstream {name} does not speak HTTP as it should.") from failure
         except (aiohttp.ClientError, httpx.TransportError) as failure:
             raise UpstreamUnreachable(f"The upstream {name} cannot be reached.") from failure
+        except (httpx.InvalidURL, ValueError) as failure:
+            raise self._unusable() from failure
         if status == 429:
             raise UpstreamRefused(f"The upstream {name} limits our rate.", retry_after=retry_after)
         if status != 200:
@@ -119,6 +126,10 @@ class UpstreamClient:
             return json.loads(document) if document.strip() else None
         except (ValueError, RecursionError):
             raise UpstreamProtocolError(f"The upstream {name} answered {path} with something else than JSON.") from None
+
+    def _unusable(self) -> UpstreamUnreachable:
+        """Of what passed for a URL and a token, the HTTP client can make no request."""
+        return UpstreamUnreachable(f"The upstream {self._settings.name} cannot be asked: check its url and api_key.")
 
     async def close(self) -> None:
         """Close all connections."""
@@ -216,6 +227,10 @@ class _Wire:
         self._timer: asyncio.TimerHandle | None = None
         self._deadline: float | None = None
         self._expired = False
+
+    @property
+    def is_connected(self) -> bool:
+        return self._transport is not None
 
     def connected(self, connection: Connection) -> None:
         self._transport = connection.transport

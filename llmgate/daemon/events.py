@@ -55,6 +55,32 @@ class RequestRefused:
 
 
 @dataclass(frozen=True, slots=True)
+class RequestWaiting:
+    """A request was admitted and stands in line now. Published only while ``EventBus.watched``."""
+
+    request_id: str
+    owner: str
+    pool: str
+    model: str
+    level: int
+    attempt: int
+    """From 2 on it was granted before, to an upstream that refused it."""
+
+
+@dataclass(frozen=True, slots=True)
+class RequestStarted:
+    """A request has got its turn, on this upstream, after ``wait`` seconds. Published only while ``watched``."""
+
+    request_id: str
+    owner: str
+    pool: str
+    model: str
+    level: int
+    upstream: str
+    wait: float
+
+
+@dataclass(frozen=True, slots=True)
 class TicketPromoted:
     """A waiting ticket aged into another line; ``to`` is 0 for the aged lane."""
 
@@ -97,7 +123,34 @@ class ActivityRecorded:
     hash: str
 
 
-Event = RequestFinished | RequestRefused | TicketPromoted | UpstreamChanged | ActivityRecorded
+@dataclass(frozen=True, slots=True)
+class SettingsChanged:
+    """Other settings hold in this daemon from now on: those of these keys (``section.name``)."""
+
+    keys: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class LoginFailed:
+    """Somebody did not get in. These are counted and never written down: a password may stand where a name should.
+
+    ``throttled``: the name and the password were not even looked at, after too many failures.
+    """
+
+    throttled: bool
+
+
+Event = (
+    RequestWaiting
+    | RequestStarted
+    | RequestFinished
+    | RequestRefused
+    | TicketPromoted
+    | UpstreamChanged
+    | ActivityRecorded
+    | SettingsChanged
+    | LoginFailed
+)
 Subscriber = Callable[[Event], None]
 
 
@@ -105,6 +158,8 @@ class EventBus:
     """Passes events on within one daemon."""
 
     def __init__(self) -> None:
+        self.watched = False
+        """Somebody follows single requests. What only such a one wants to know is not even made otherwise."""
         self._subscribers: list[Subscriber] = []
         self._log = structlog.get_logger("llmgate.events")
 

@@ -1,36 +1,70 @@
-"""The daemon itself."""
+"""The daemon itself, and the machine that it runs on."""
 
 from __future__ import annotations
 
-from typing import Any
+import asyncio
+import platform
 
-from fastapi import APIRouter, Request
+from fastapi import APIRouter
 
 from llmgate import __version__, schemas
 from llmgate.daemon.admin.dependencies import Daemon
+from llmgate.daemon.services import Services
+from llmgate.daemon.store import facts
 from llmgate.daemon.store.types import utc_now
+from llmgate.daemon.upstreams.health import usable
+from llmgate.errors import StoreUnavailable
 
 router = APIRouter(tags=["system"])
 
 
 @router.get("/system")
 async def system(daemon: Daemon) -> schemas.System:
-    """Version, uptime in seconds, and whether the daemon is ready; ``not_ready`` holds the reasons."""
-    reasons = await daemon.not_ready()
+    """How the daemon that was asked does, on which machine and with which versions.
+
+    ``not_ready`` holds the reasons why it should not be sent requests; ``uptime`` is in seconds.
+    """
+    reasons, machine, gpus, database = await asyncio.gather(
+        daemon.not_ready(), daemon.machine.facts(), daemon.machine.gpus(), _database(daemon)
+    )
     queue = daemon.queue.status()
-    return schemas.System(
-        version=__version__,
-        started_at=daemon.started_at,
-        uptime=(utc_now() - daemon.started_at).total_seconds(),
-        ready=not reasons,
-        not_ready=reasons,
-        queue_backend=queue.backend,
-        queue_state=queue.state,
+    upstreams = daemon.upstreams.status()
+    return schemas.System.model_validate(
+        {
+            "version": __version__,
+            "started_at": daemon.started_at,
+            "uptime": (utc_now() - daemon.started_at).total_seconds(),
+            "ready": not reasons,
+            "not_ready": reasons,
+            "queue_backend": queue.backend,
+            "queue_state": queue.state,
+            "versions": {
+                "llmgate": __version__,
+                "python": platform.python_version(),
+                "platform": platform.platform(),
+                "database": database.version if database else None,
+                "broker": queue.broker_version or None,
+            },
+            "machine": machine,
+            "gpus": gpus,
+            "database": {
+                "kind": "sqlite" if daemon.database.is_sqlite else "postgresql",
+                "size": database.size if database else None,
+                "revision": database.revision if database else None,
+            },
+            "usage": {"pending": daemon.usage.pending, "dropped": daemon.usage.dropped},
+            "events": {"clients": daemon.observers.feed.followers, "dropped": daemon.observers.feed.dropped},
+            "failed_logins": daemon.observers.failed_logins.hours(),
+            "upstreams": {"usable": sum(usable(one.state) for one in upstreams), "total": len(upstreams)},
+            "daemons": queue.daemons,
+        }
     )
 
 
-@router.get("/openapi.json", include_in_schema=False)
-async def openapi(request: Request) -> dict[str, Any]:
-    """This API, described as OpenAPI 3.1."""
-    document: dict[str, Any] = request.app.openapi()
-    return document
+async def _database(daemon: Services) -> facts.DatabaseFacts | None:
+    """None while it does not answer: everything else is of interest just then."""
+    try:
+        async with daemon.database.read() as tx:
+            return await facts.read(tx)
+    except StoreUnavailable:
+        return None

@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 from sqlalchemy import Connection, event, text
 from sqlalchemy.engine import URL, make_url
@@ -26,6 +27,9 @@ from llmgate.errors import ConfigError, InvalidRequest, StartupError, StoreUnava
 
 _MIGRATION_LOCK = 0x6C6C6D67617465  # "llmgate"
 _MIGRATION_TIMEOUT = 60.0
+_LONG_STATEMENT = 120.0
+"""Seconds for one statement of a transaction that copies a whole database, and for all of it:"""
+_LONG_TRANSACTION = 12 * 3600.0
 _CANCEL_TIME = 0.5
 _WRITES = "llmgate_writes"
 
@@ -41,11 +45,15 @@ class Database:
     its statements. Past it, and whenever the database cannot be reached, StoreUnavailable is raised.
     """
 
-    def __init__(self, url: str, *, pool_size: int = 10, timeout: float = 5.0) -> None:
-        """``url`` as for SQLAlchemy; plain ``postgresql://`` means psycopg 3. ConfigError when it is none."""
+    def __init__(self, url: str, *, pool_size: int = 10, timeout: float = 5.0, read_only: bool = False) -> None:
+        """``url`` as for SQLAlchemy; plain ``postgresql://`` means psycopg 3. ConfigError when it is none.
+
+        ``read_only`` is for a look that leaves no trace, not even the files that SQLite makes beside a database.
+        """
         self._url = _parse(url)
         self._pool_size = pool_size
         self._timeout = timeout
+        self._read_only = read_only
         self._opened: AsyncEngine | None = None
         self._writer = asyncio.Lock()
 
@@ -53,15 +61,26 @@ class Database:
     def is_sqlite(self) -> bool:
         return self._url.get_backend_name() == "sqlite"
 
+    @property
+    def timeout(self) -> float:
+        """See above, in seconds."""
+        return self._timeout
+
     async def connect(self) -> None:
         """Open it. Raises StateUnreadable for a SQLite file that others may read, StoreUnavailable when unreachable."""
+        url = self._url
         if self.is_sqlite:
-            files.prepare_private(Path(self._url.database or ""))
+            path = Path(self._url.database or "")
+            if self._read_only:
+                url = _for_a_look(path)
+            else:
+                files.prepare_private(path)
             options: dict[str, Any] = {"connect_args": {"isolation_level": None, "timeout": self._timeout * 0.8}}
         else:
-            options = {"connect_args": _postgres_options(self._timeout), "pool_pre_ping": True}
+            arguments = _postgres_options(self._timeout, read_only=self._read_only)
+            options = {"connect_args": arguments, "pool_pre_ping": True}
         engine = create_async_engine(
-            self._url,
+            url,
             pool_size=self._pool_size,
             max_overflow=0,
             pool_timeout=self._timeout,
@@ -69,14 +88,15 @@ class Database:
             **options,
         )
         if self.is_sqlite:
-            event.listen(engine.sync_engine, "connect", _set_up_sqlite)
+            if not self._read_only:
+                event.listen(engine.sync_engine, "connect", _set_up_sqlite)
             event.listen(engine.sync_engine, "begin", _begin_sqlite)
         self._opened = engine
         try:
             await self.ping()
         except StoreUnavailable as failure:
             await self.close()
-            reason = _reason(failure.__cause__)
+            reason = reason_of(failure.__cause__)
             raise StoreUnavailable(f"The database cannot be opened: {reason}.", hint=self._advice()) from failure
 
     async def migrate(self) -> None:
@@ -87,13 +107,11 @@ class Database:
         """
         try:
             async with self._transaction(writes=True, timeout=_MIGRATION_TIMEOUT) as tx:
-                if not self.is_sqlite:
-                    await tx.execute(text(f"SET LOCAL statement_timeout = '{_MIGRATION_TIMEOUT:.0f}s'"))
-                    await tx.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _MIGRATION_LOCK})
+                await self._lock_schema(tx, _MIGRATION_TIMEOUT)
                 await tx.run_sync(schema.upgrade)
         except DBAPIError as failure:
             raise StartupError(
-                f"The database could not be migrated: {_reason(failure)}.",
+                f"The database could not be migrated: {reason_of(failure)}.",
                 hint="Nothing was changed. Give llmgate a database, and a database user, of its own.",
             ) from failure
 
@@ -104,6 +122,23 @@ class Database:
     def read(self) -> AbstractAsyncContextManager[AsyncConnection]:
         """A transaction that only reads."""
         return self._transaction(writes=False, timeout=self._timeout)
+
+    @asynccontextmanager
+    async def snapshot(self) -> AsyncIterator[AsyncConnection]:
+        """The whole database as it is at one moment, however long reading it takes. Nobody waits for it."""
+        async with self._transaction(writes=False, timeout=_LONG_TRANSACTION) as tx:
+            if not self.is_sqlite:  # SQLite's readers see one state anyhow, that of their first statement
+                await tx.execute(text("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY"))
+                await tx.execute(text(f"SET LOCAL statement_timeout = '{_LONG_STATEMENT:.0f}s'"))
+            yield tx
+
+    @asynccontextmanager
+    async def refill(self) -> AsyncIterator[AsyncConnection]:
+        """A transaction that may make the schema and fill it, however long that takes. Daemons that start meanwhile
+        wait for it as for a migration."""
+        async with self._transaction(writes=True, timeout=_LONG_TRANSACTION) as tx:
+            await self._lock_schema(tx, _LONG_STATEMENT)
+            yield tx
 
     async def ping(self) -> None:
         """Raises StoreUnavailable unless the database answers."""
@@ -139,6 +174,11 @@ class Database:
                 raise
             raise StoreUnavailable(retry_after=1) from failure
 
+    async def _lock_schema(self, tx: AsyncConnection, statement_timeout: float) -> None:
+        if not self.is_sqlite:  # there the transaction is the lock
+            await tx.execute(text(f"SET LOCAL statement_timeout = '{statement_timeout:.0f}s'"))
+            await tx.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _MIGRATION_LOCK})
+
     def _advice(self) -> str:
         if self.is_sqlite:
             return f"Check the file {self._url.database} and its disk."
@@ -167,7 +207,7 @@ def _is_outage(failure: DBAPIError) -> bool:
     return isinstance(failure, OperationalError | InterfaceError) or failure.connection_invalidated
 
 
-def _reason(cause: BaseException | None) -> str:
+def reason_of(cause: BaseException | None) -> str:
     """The first line of what the driver said, which never holds a password."""
     if not isinstance(cause, DBAPIError):
         return "it does not answer in time"
@@ -175,13 +215,25 @@ def _reason(cause: BaseException | None) -> str:
     return lines[0].rstrip(".")
 
 
-def _postgres_options(timeout: float) -> dict[str, Any]:
+def _for_a_look(path: Path) -> URL:
+    """Without a -wal file nobody has the database open: read as immutable, it does not get one. Raises
+    StoreUnavailable when there is no file."""
+    if not path.is_file():
+        raise StoreUnavailable(f"There is no database at {path}.", hint="Make one with: llmgate init")
+    query = {"uri": "true", "mode": "ro"}
+    if not path.with_name(f"{path.name}-wal").exists():
+        query["immutable"] = "1"
+    return URL.create("sqlite+aiosqlite", database=f"file:{quote(str(path.absolute()))}", query=query)
+
+
+def _postgres_options(timeout: float, *, read_only: bool) -> dict[str, Any]:
     milliseconds = int(timeout * 1000)
+    read_only_option = " -c default_transaction_read_only=on" if read_only else ""
     return {
         "connect_timeout": max(2, int(timeout)),  # libpq takes no less than 2 seconds
         "tcp_user_timeout": milliseconds,
         "application_name": "llmgate",
-        "options": f"-c statement_timeout={milliseconds} -c timezone=UTC",
+        "options": f"-c statement_timeout={milliseconds} -c timezone=UTC{read_only_option}",
     }
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from sqlalchemy import Column, Table, select
+from datetime import UTC, datetime, timedelta
+
+from sqlalchemy import Column, Table, or_, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from llmgate.daemon.store import sql
@@ -15,6 +17,10 @@ instance = Table(
     Column("key", Text(64), primary_key=True),
     Column("value", Text(1000), nullable=False),
 )
+
+
+FINGERPRINT = "secret_fingerprint"
+"""The row that binds the database to the server secret."""
 
 
 async def get(tx: AsyncConnection, key: str) -> str | None:
@@ -33,11 +39,27 @@ async def claim(tx: AsyncConnection, key: str, value: str) -> bool:
     return (await tx.execute(statement.returning(instance.c.key))).first() is not None
 
 
+async def take_turn(tx: AsyncConnection, key: str, now: datetime, every: timedelta) -> bool:
+    """Whether something that is to be done once in so long is to be done now, by who asks. Of any number of
+    concurrent transactions, one gets True."""
+    if await claim(tx, key, _text(now)):
+        return True
+    # One that is in the future was written by a clock that was wrong.
+    due = or_(instance.c.value < _text(now - every), instance.c.value > _text(now + every))
+    statement = instance.update().where(instance.c.key == key, due).values(value=_text(now))
+    return bool((await tx.execute(statement)).rowcount)
+
+
+def _text(moment: datetime) -> str:
+    """A time, in a form whose order is that of the times."""
+    return moment.astimezone(UTC).isoformat(timespec="seconds")
+
+
 async def check_secret(tx: AsyncConnection, fingerprint: str) -> None:
     """Bind the database to the server secret on first use; StartupError when it belongs to another one."""
-    if await claim(tx, "secret_fingerprint", fingerprint):
+    if await claim(tx, FINGERPRINT, fingerprint):
         return
-    if await get(tx, "secret_fingerprint") != fingerprint:
+    if await get(tx, FINGERPRINT) != fingerprint:
         raise StartupError(
             "This database was made with another secret key: no API key and no session would be accepted.",
             hint="Bring back the secret.key that belongs to it; all daemons of one database share it.",

@@ -21,17 +21,35 @@ def config(connection: Connection) -> Config:
     return alembic
 
 
-def upgrade(connection: Connection) -> None:
-    """Run the migrations that are missing, inside the connection's transaction.
+def upgrade(connection: Connection, revision: str = "head") -> None:
+    """Run the migrations that are missing up to ``revision``, inside the connection's transaction.
 
     Raises StartupError when the database's version is unknown here, which means a newer program made it.
     """
-    alembic = config(connection)
-    known = {script.revision for script in ScriptDirectory.from_config(alembic).walk_revisions()}
-    current = MigrationContext.configure(connection).get_current_revision()
-    if current is not None and current not in known:
+    pending(current(connection))
+    command.upgrade(config(connection), revision)
+
+
+def current(connection: Connection) -> str | None:
+    """The database's revision; None for one without a schema."""
+    return MigrationContext.configure(connection).get_current_revision()
+
+
+def revisions() -> dict[str, str]:
+    """Every revision that this program knows, oldest first, and what it brought."""
+    scripts = ScriptDirectory(str(resources.files("llmgate.daemon.store") / "migrations"))
+    return {script.revision: script.doc for script in reversed(list(scripts.walk_revisions()))}
+
+
+def pending(revision: str | None) -> dict[str, str]:
+    """The revisions that a database of this one lacks. Raises StartupError when it is unknown here."""
+    known = revisions()
+    if revision is None:
+        return known
+    if revision not in known:
         raise StartupError(
-            f"The database has the schema {current}, which this version of llmgate does not know.",
+            f"The database has the schema {revision}, which this version of llmgate does not know.",
             hint="A newer llmgate has migrated it: run that one, or restore a backup from before.",
         )
-    command.upgrade(alembic, "head")
+    names = list(known)
+    return {name: known[name] for name in names[names.index(revision) + 1 :]}

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Sequence
-from datetime import datetime, timedelta
+from datetime import date, datetime
 
 import structlog
 
 from llmgate.config import UsageSettings
 from llmgate.daemon.auth.authenticator import Authenticator
-from llmgate.daemon.clock import monotonic, utc_now
+from llmgate.daemon.auth.principals import PrincipalKind
 from llmgate.daemon.events import Event, RequestFinished
-from llmgate.daemon.store import keys, requests, sessions, usage
+from llmgate.daemon.store import keys, requests, usage
 from llmgate.daemon.store.database import Database
 from llmgate.errors import StoreUnavailable
 
@@ -21,8 +21,9 @@ PENDING_ROWS = 100_000
 """Rows kept while the database is away; then the oldest are dropped, and counted."""
 BATCH_ROWS = 100
 """Rows of one transaction: few enough that preparing them does not hold up the event loop."""
-CLEANING_SECONDS = 3600.0
-ENDED_SESSIONS_KEPT = timedelta(days=7)
+
+SPENT_SECONDS = 5.0
+"""Longest wait for what a principal has used, the writing that is under way included."""
 
 
 class UsageRecorder:
@@ -36,6 +37,7 @@ class UsageRecorder:
         self._settings = settings
         self._pending: deque[RequestFinished] = deque()
         self._used: dict[str, datetime] = {}
+        self._unwritten: Counter[str] = Counter()
         self._writing = asyncio.Lock()
         self._log = structlog.get_logger("llmgate.usage")
 
@@ -43,24 +45,48 @@ class UsageRecorder:
         if not isinstance(event, RequestFinished):
             return
         if len(self._pending) >= PENDING_ROWS:
-            self._pending.popleft()
+            self._count(self._pending.popleft(), -1)
             self.dropped += 1
         self._pending.append(event)
+        self._count(event, 1)
+
+    def unwritten(self, principal: str) -> int:
+        """Tokens of this principal (``key:aB3dE5gH7j``) that the usage table does not hold yet."""
+        return self._unwritten.get(principal, 0)
+
+    async def spent(self, principals: Sequence[str], day: date) -> dict[str, tuple[int, int]]:
+        """Tokens of these API keys on this UTC day and in its month, with what is not written yet. Raises
+        StoreUnavailable."""
+        ids = [principal.partition(":")[2] for principal in principals]
+        try:
+            # Nothing is written meanwhile: what the table holds and what it does not hold yet add up.
+            async with asyncio.timeout(SPENT_SECONDS), self._writing, self._database.read() as tx:
+                written = await usage.spent(tx, PrincipalKind.KEY, ids, day)
+        except TimeoutError:
+            raise StoreUnavailable(retry_after=1) from None
+        pairs = zip(principals, (written.get(key_id, (0, 0)) for key_id in ids), strict=True)
+        return {who: (today + self.unwritten(who), month + self.unwritten(who)) for who, (today, month) in pairs}
+
+    def _count(self, event: RequestFinished, sign: int) -> None:
+        tokens = (event.input_tokens or 0) + (event.output_tokens or 0)
+        if tokens:
+            who = f"{event.principal_kind}:{event.principal_id}"
+            left = self._unwritten[who] + sign * tokens
+            if left > 0:
+                self._unwritten[who] = left
+            else:
+                del self._unwritten[who]
 
     @property
     def pending(self) -> int:
         return len(self._pending)
 
     async def run(self) -> None:
-        """Write every ``flush_seconds`` and forget old rows once an hour, until cancelled."""
-        clean_at = monotonic()
+        """Write every ``flush_seconds``, until cancelled."""
         while True:
             await asyncio.sleep(self._settings.flush_seconds)
             try:
                 await self.flush()
-                if monotonic() >= clean_at:
-                    await self._forget_old()
-                    clean_at = monotonic() + CLEANING_SECONDS
             except StoreUnavailable as failure:
                 self._log.warning("usage_not_written", pending=len(self._pending), reason=failure.message)
             except Exception:  # whatever one row or one statement is wrong with, the next ones are to be written
@@ -88,6 +114,8 @@ class UsageRecorder:
         async with self._database.begin() as tx:
             # What was written before, by a batch whose fate was unclear, must not be counted twice.
             await usage.add(tx, await requests.insert_many(tx, batch))
+        for row in batch:
+            self._count(row, -1)
 
     async def _write_singly(self, batch: Sequence[RequestFinished]) -> None:
         for row in batch:
@@ -97,12 +125,5 @@ class UsageRecorder:
                 self._pending.append(row)
             except Exception:  # this is the one
                 self.dropped += 1
+                self._count(row, -1)
                 self._log.exception("usage_row_dropped", request_id=row.request_id)
-
-    async def _forget_old(self) -> None:
-        now = utc_now()
-        async with self._database.begin() as tx:
-            rows = await requests.delete_before(tx, now - timedelta(days=self._settings.request_log_days))
-            ended = await sessions.delete_ended(tx, now - ENDED_SESSIONS_KEPT)
-        if rows or ended:
-            self._log.info("old_rows_deleted", requests=rows, sessions=ended)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 
@@ -13,7 +14,7 @@ from llmgate.daemon.events import RequestFinished
 from llmgate.daemon.queue.ticket import Outcome
 from llmgate.daemon.store import requests, usage, users
 from llmgate.daemon.store.database import Database
-from llmgate.daemon.store.usage import GroupBy, UsageRow
+from llmgate.daemon.store.usage_sums import GroupBy, Narrowed, UsageRow, summary
 from llmgate.errors import InvalidRequest
 from tests.services.fixtures import opened
 
@@ -62,9 +63,9 @@ async def _log(database: Database, *events: RequestFinished) -> None:
         await usage.add(tx, await requests.insert_many(tx, events))
 
 
-async def _sums(database: Database, group_by: GroupBy, **narrow: str) -> list[UsageRow]:
+async def _sums(database: Database, group_by: GroupBy, **narrow: Any) -> list[UsageRow]:
     async with database.read() as tx:
-        return await usage.summary(tx, group_by=group_by, since=NOON - DAY, until=NOON + 3 * DAY, **narrow)
+        return await summary(tx, group_by=group_by, since=NOON - DAY, until=NOON + 3 * DAY, narrowed=Narrowed(**narrow))
 
 
 async def test_a_request_comes_back_as_it_was_logged(database: Database) -> None:
@@ -110,7 +111,9 @@ async def test_pages_are_newest_first_and_can_be_narrowed(database: Database) ->
         while page := await requests.page(tx, after=listed[-1].request_id if listed else None, limit=7):
             listed += page
         assert listed == events[::-1]
-        narrowed = await requests.page(tx, owner="key:key2", model="m0", outcome=Outcome.COMPLETED)
+        narrowed = await requests.page(
+            tx, wanted=requests.Wanted(owner="key:key2", model="m0", outcome=Outcome.COMPLETED)
+        )
         assert [event.request_id for event in narrowed] == ["r022", "r002"]
         with pytest.raises(InvalidRequest):
             await requests.page(tx, after="nothing")
@@ -119,7 +122,7 @@ async def test_pages_are_newest_first_and_can_be_narrowed(database: Database) ->
 async def test_old_requests_are_forgotten_and_their_sums_are_not(database: Database) -> None:
     await _log(database, DONE, replace(DONE, request_id="new", finished_at=NOON + DAY))
     async with database.begin() as tx:
-        assert await requests.delete_before(tx, NOON + DAY) == 1
+        assert await requests.delete_before(tx, NOON + DAY, 10) == 1
         assert [event.request_id for event in await requests.page(tx)] == ["new"]
     assert [row.requests for row in await _sums(database, "model")] == [2]
 

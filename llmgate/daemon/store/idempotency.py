@@ -8,6 +8,7 @@ from datetime import datetime
 from sqlalchemy import Column, Table, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from llmgate.daemon.store import sql
 from llmgate.daemon.store.types import Text, UtcDateTime, metadata, utc_now
 
 idempotency_keys = Table(
@@ -43,6 +44,6 @@ async def remember(tx: AsyncConnection, owner: str, key: str, done: Done) -> Non
     await tx.execute(idempotency_keys.insert().values(owner=owner, key=key, created_at=utc_now(), **values))
 
 
-async def forget_before(tx: AsyncConnection, when: datetime) -> int:
-    """Forget the keys that were used before then; returns how many."""
-    return (await tx.execute(idempotency_keys.delete().where(idempotency_keys.c.created_at < when))).rowcount
+async def forget_before(tx: AsyncConnection, when: datetime, limit: int) -> int:
+    """Forget at most ``limit`` of the keys that were used before then; returns how many."""
+    return await sql.delete_some(tx, idempotency_keys, idempotency_keys.c.created_at < when, limit)

@@ -3,12 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from operator import attrgetter
 
-from sqlalchemy import BigInteger, Boolean, Column, Double, Index, Integer, Table, insert, select, tuple_
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    Column,
+    ColumnElement,
+    Double,
+    Index,
+    Integer,
+    Table,
+    insert,
+    select,
+    tuple_,
+)
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from llmgate.daemon.auth.principals import PrincipalKind
 from llmgate.daemon.events import RequestFinished
 from llmgate.daemon.queue.ticket import Outcome
 from llmgate.daemon.store import sql
@@ -39,10 +53,12 @@ requests = Table(
     Column("input_tokens", BigInteger),
     Column("output_tokens", BigInteger),
     Index(None, "finished_at", "request_id"),
-    Index(None, "principal_kind", "principal_id", "finished_at"),
+    Index(None, "principal_kind", "principal_id", "finished_at", "request_id"),
     Index(None, "model", "finished_at", "request_id"),
     Index(None, "outcome", "finished_at", "request_id"),
     Index(None, "user_id", "finished_at", "request_id"),
+    Index(None, "submitted_level", "finished_at", "request_id"),
+    Index(None, "upstream", "finished_at", "request_id"),
 )
 
 _COLUMNS = columns_of(requests, RequestFinished)
@@ -70,31 +86,58 @@ async def insert_many(tx: AsyncConnection, finished: Sequence[RequestFinished]) 
     return events
 
 
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """Which requests are asked for; None stands for all. ``owner`` is a principal's, as in ``key:1a2b``; ``user`` and
+    ``key`` are ids, ``level`` is the submitted one. They ended in [since, until)."""
+
+    owner: str | None = None
+    user: str | None = None
+    key: str | None = None
+    model: str | None = None
+    outcome: Outcome | None = None
+    level: int | None = None
+    upstream: str | None = None
+    since: datetime | None = None
+    until: datetime | None = None
+
+    def conditions(self) -> list[ColumnElement[bool]]:
+        found: list[ColumnElement[bool]] = []
+        owner = self.owner if self.key is None else f"{PrincipalKind.KEY}:{self.key}"
+        if owner is not None:
+            kind, _, principal_id = owner.partition(":")
+            found += [requests.c.principal_kind == kind, requests.c.principal_id == principal_id]
+        same = {
+            "user_id": self.user,
+            "model": self.model,
+            "outcome": self.outcome,
+            "submitted_level": self.level,
+            "upstream": self.upstream,
+        }
+        found += [requests.c[column] == value for column, value in same.items() if value is not None]
+        if self.since is not None:
+            found.append(requests.c.finished_at >= self.since)
+        if self.until is not None:
+            found.append(requests.c.finished_at < self.until)
+        return found
+
+
+ALL = Wanted()
+
+
 async def page(
-    tx: AsyncConnection,
-    *,
-    after: str | None = None,
-    limit: int = 100,
-    owner: str | None = None,
-    model: str | None = None,
-    outcome: Outcome | None = None,
+    tx: AsyncConnection, *, after: str | None = None, limit: int = 100, wanted: Wanted = ALL
 ) -> list[RequestFinished]:
-    """Requests, newest first, behind the one with the id ``after``. ``owner`` is a principal's, as in ``key:1a2b``."""
+    """Requests, newest first, behind the one with the id ``after``."""
     statement = select(*_COLUMNS).order_by(requests.c.finished_at.desc(), requests.c.request_id.desc()).limit(limit)
     if after is not None:
         finished_at = await sql.cursor_value(tx, requests.c.request_id, requests.c.finished_at, after)
         place = tuple_(requests.c.finished_at, requests.c.request_id)
         statement = statement.where(place < tuple_(finished_at, after))
-    if owner is not None:
-        kind, _, principal_id = owner.partition(":")
-        statement = statement.where(requests.c.principal_kind == kind, requests.c.principal_id == principal_id)
-    if model is not None:
-        statement = statement.where(requests.c.model == model)
-    if outcome is not None:
-        statement = statement.where(requests.c.outcome == outcome)
-    return [RequestFinished(*row) for row in await tx.execute(statement)]
+    rows = await tx.execute(statement.where(*wanted.conditions()))
+    return [RequestFinished(*row) for row in rows]
 
 
-async def delete_before(tx: AsyncConnection, when: datetime) -> int:
-    """Forget the requests that ended before then; returns how many."""
-    return (await tx.execute(requests.delete().where(requests.c.finished_at < when))).rowcount
+async def delete_before(tx: AsyncConnection, when: datetime, limit: int) -> int:
+    """Forget at most ``limit`` of the requests that ended before then; returns how many."""
+    return await sql.delete_some(tx, requests, requests.c.finished_at < when, limit)

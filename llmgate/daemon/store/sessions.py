@@ -5,9 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from sqlalchemy import Column, ForeignKey, Index, Table, or_, select
+from sqlalchemy import Column, ForeignKey, Index, Table, and_, not_, or_, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from llmgate.daemon.store import sql
 from llmgate.daemon.store.types import Text, UtcDateTime, columns_of, metadata, utc_now
 from llmgate.errors import NotFound
 
@@ -25,7 +26,7 @@ sessions = Table(
     Column("rotated_at", UtcDateTime),
     Column("client", Text(200), nullable=False),
     Column("address", Text(64), nullable=False),
-    Index(None, "user_id"),
+    Index(None, "user_id", "id"),
 )
 
 
@@ -84,6 +85,26 @@ async def of_user(tx: AsyncConnection, user_id: str) -> list[Session]:
     return [Session(*row) for row in await tx.execute(statement)]
 
 
+async def page(
+    tx: AsyncConnection,
+    *,
+    after: str | None = None,
+    limit: int = 100,
+    user_id: str | None = None,
+    live: bool | None = None,
+) -> list[Session]:
+    """Sessions, the latest login first, behind the one with the id ``after``; of a user, and live or ended ones."""
+    statement = select(*_COLUMNS).order_by(sessions.c.id.desc()).limit(limit)
+    if after is not None:
+        statement = statement.where(sessions.c.id < after)
+    if user_id is not None:
+        statement = statement.where(sessions.c.user_id == user_id)
+    if live is not None:
+        is_live = and_(sessions.c.revoked_at.is_(None), sessions.c.expires_at > utc_now())
+        statement = statement.where(is_live if live else not_(is_live))
+    return [Session(*row) for row in await tx.execute(statement)]
+
+
 async def rotate(tx: AsyncConnection, session_id: str, *, old_hash: str, new_hash: str, now: datetime) -> bool:
     """Replace the refresh token. False when ``old_hash`` is not the valid one (any more), or the session ended."""
     statement = (
@@ -99,19 +120,19 @@ async def rotate(tx: AsyncConnection, session_id: str, *, old_hash: str, new_has
     return bool((await tx.execute(statement)).rowcount)
 
 
-async def revoke(tx: AsyncConnection, session_id: str) -> None:
-    """End a session. Ending it again, or one that never was, changes nothing."""
+async def revoke(tx: AsyncConnection, session_id: str) -> bool:
+    """End a session. False when there is none, or it was ended before."""
     live = (sessions.c.id == session_id, sessions.c.revoked_at.is_(None))
-    await tx.execute(sessions.update().where(*live).values(revoked_at=utc_now()))
+    return bool((await tx.execute(sessions.update().where(*live).values(revoked_at=utc_now()))).rowcount)
 
 
 async def revoke_user(tx: AsyncConnection, user_id: str) -> int:
-    """End every session of a user; returns how many."""
-    live = (sessions.c.user_id == user_id, sessions.c.revoked_at.is_(None))
+    """End every session of a user that has not expired; returns how many."""
+    live = (sessions.c.user_id == user_id, sessions.c.revoked_at.is_(None), sessions.c.expires_at > utc_now())
     return (await tx.execute(sessions.update().where(*live).values(revoked_at=utc_now()))).rowcount
 
 
-async def delete_ended(tx: AsyncConnection, before: datetime) -> int:
-    """Forget the sessions that expired or were revoked before then; returns how many."""
+async def delete_ended(tx: AsyncConnection, before: datetime, limit: int) -> int:
+    """Forget at most ``limit`` of the sessions that expired or were revoked before then; returns how many."""
     ended = or_(sessions.c.expires_at < before, sessions.c.revoked_at < before)
-    return (await tx.execute(sessions.delete().where(ended))).rowcount
+    return await sql.delete_some(tx, sessions, ended, limit)

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
+from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 from sqlalchemy import Column, Table, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from llmgate.daemon.store import sql
-from llmgate.daemon.store.types import Text, UtcDateTime, metadata, utc_now
+from llmgate.daemon.store import instance, sql
+from llmgate.daemon.store.types import Text, UtcDateTime, columns_of, metadata, utc_now
 
 settings = Table(
     "settings",
@@ -19,6 +21,37 @@ settings = Table(
     Column("updated_at", UtcDateTime, nullable=False),
     Column("updated_by", Text(200), nullable=False),
 )
+
+
+_VERSION = "settings_version"
+
+
+@dataclass(frozen=True, slots=True)
+class StoredSetting:
+    """A setting that the database decides."""
+
+    key: str
+    value: Any
+    updated_at: datetime
+    updated_by: str
+
+
+async def version(tx: AsyncConnection) -> int:
+    """How often settings or upstreams were changed at run time: whoever knows another number looks again."""
+    return int(await instance.get(tx, _VERSION) or 0)
+
+
+async def bump(tx: AsyncConnection) -> int:
+    """In a change of settings or upstreams: the version that is reached by it."""
+    following = await version(tx) + 1
+    await instance.set(tx, _VERSION, str(following))
+    return following
+
+
+async def rows(tx: AsyncConnection) -> dict[str, StoredSetting]:
+    """Every setting that the database decides, by key."""
+    found = await tx.execute(select(*columns_of(settings, StoredSetting)).order_by(settings.c.key))
+    return {row.key: StoredSetting(row.key, json.loads(row.value), row.updated_at, row.updated_by) for row in found}
 
 
 async def all(tx: AsyncConnection) -> dict[str, Any]:  # noqa: A001  # read as settings.all(...)

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from sqlalchemy import Column, Table, select
+from sqlalchemy import Column, ColumnElement, Table, select, text, tuple_
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -41,3 +41,20 @@ async def cursor_value(tx: AsyncConnection, key: Column[str], order: Column[Any]
     if row is None:
         raise InvalidRequest("The listing cannot go on from there.", hint="Start again at the first page.")
     return row[0]
+
+
+async def delete_some(tx: AsyncConnection, table: Table, condition: ColumnElement[bool], limit: int) -> int:
+    """Delete at most ``limit`` of the rows for which it holds; returns how many. SQL has no DELETE … LIMIT."""
+    key = list(table.primary_key)
+    some = select(*key).where(condition).limit(limit)
+    return (await tx.execute(table.delete().where(tuple_(*key).in_(some)))).rowcount
+
+
+async def alone(tx: AsyncConnection, key: int) -> bool:
+    """Whether this transaction is the only one, until it ends, that does what ``key`` stands for.
+
+    SQLite has one writer anyhow.
+    """
+    if tx.dialect.name != "postgresql":
+        return True
+    return bool(await tx.scalar(text("SELECT pg_try_advisory_xact_lock(:key)"), {"key": key}))

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, Literal
 
-from sqlalchemy import Column, ColumnElement, Integer, Table, and_, or_, select
+from sqlalchemy import Column, ColumnElement, Integer, Table, and_, not_, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from llmgate.daemon.auth.principals import Role
@@ -30,6 +30,8 @@ tokens = Table(
     Column("created_at", UtcDateTime, nullable=False),
     Column("created_by", Text(100)),
 )
+
+TokenState = Literal["usable", "used", "expired", "revoked"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,11 +90,22 @@ async def get(tx: AsyncConnection, token_id: str) -> RegistrationToken:
     return RegistrationToken(*row)
 
 
-async def page(tx: AsyncConnection, *, after: str | None = None, limit: int = 100) -> list[RegistrationToken]:
-    """Tokens in the order of their creation, behind the one with the id ``after``."""
+async def page(
+    tx: AsyncConnection,
+    *,
+    after: str | None = None,
+    limit: int = 100,
+    state: TokenState | None = None,
+    created_by: str | None = None,
+) -> list[RegistrationToken]:
+    """Tokens in the order of their creation, behind the one with the id ``after``; of a state, made by whom."""
     statement = select(*_COLUMNS).order_by(tokens.c.id).limit(limit)
     if after is not None:
         statement = statement.where(tokens.c.id > after)
+    if state is not None:
+        statement = statement.where(_is(state))
+    if created_by is not None:
+        statement = statement.where(tokens.c.created_by == created_by)
     return [RegistrationToken(*row) for row in await tx.execute(statement)]
 
 
@@ -127,12 +140,22 @@ async def take(tx: AsyncConnection, digest: str) -> RegistrationToken:
 
 
 def _usable(digest: str) -> ColumnElement[bool]:
-    return and_(
-        tokens.c.digest == digest,
-        tokens.c.uses < tokens.c.max_uses,
-        tokens.c.revoked_at.is_(None),
-        or_(tokens.c.expires_at.is_(None), tokens.c.expires_at > utc_now()),
-    )
+    return and_(tokens.c.digest == digest, _is("usable"))
+
+
+def _is(state: TokenState) -> ColumnElement[bool]:
+    """A token is in exactly one state: what ended it for good counts before what may also be the case."""
+    revoked, used_up = tokens.c.revoked_at.is_not(None), tokens.c.uses >= tokens.c.max_uses
+    expired = and_(tokens.c.expires_at.is_not(None), tokens.c.expires_at <= utc_now())
+    match state:
+        case "revoked":
+            return revoked
+        case "used":
+            return and_(not_(revoked), used_up)
+        case "expired":
+            return and_(not_(revoked), not_(used_up), expired)
+        case "usable":
+            return and_(not_(revoked), not_(used_up), not_(expired))
 
 
 def _missing() -> NotFound:

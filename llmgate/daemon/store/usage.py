@@ -3,27 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 from functools import cache
-from typing import Any, Literal
+from typing import Any
 
 from sqlalchemy import (
     BigInteger,
     Column,
-    ColumnElement,
     Date,
     Double,
     Index,
     Integer,
-    RowMapping,
-    Select,
-    String,
     Table,
-    and_,
-    cast,
+    case,
     func,
-    literal,
     select,
 )
 from sqlalchemy.dialects import postgresql
@@ -34,7 +27,6 @@ from llmgate.daemon.events import RequestFinished
 from llmgate.daemon.queue.ticket import Outcome
 from llmgate.daemon.store import sql
 from llmgate.daemon.store.types import Text, UtcDateTime, metadata, storable
-from llmgate.daemon.store.users import users
 
 usage = Table(
     "usage",
@@ -64,26 +56,9 @@ usage_principals = Table(
 )
 """Whom the sums belong to, by the last name known; it outlives the key or the user."""
 
-GroupBy = Literal["principal", "user", "key", "model", "hour", "day", "level"]
-
 _GROUP = ("hour", "principal_kind", "principal_id", "level", "model")
 _SUMS = ("requests", "errors", "input_tokens", "output_tokens", "wait_seconds")
 _NO_FAULT = {Outcome.CLIENT_DISCONNECTED, Outcome.CANCELLED_IN_QUEUE}
-
-
-@dataclass(frozen=True, slots=True)
-class UsageRow:
-    """One group's sums. ``key`` identifies the group (``key:1a2b``, a user's id, a model, a level, an ISO hour or
-    day), ``name`` is for people. ``errors`` are requests that failed through no act of the client's.
-    """
-
-    key: str
-    name: str
-    requests: int
-    errors: int
-    input_tokens: int
-    output_tokens: int
-    wait_seconds: float
 
 
 async def add(tx: AsyncConnection, finished: Sequence[RequestFinished]) -> None:
@@ -112,6 +87,23 @@ async def add(tx: AsyncConnection, finished: Sequence[RequestFinished]) -> None:
     await tx.execute(_remember_names(dialect), [principals[who] for who in sorted(principals)])
 
 
+async def delete_before(tx: AsyncConnection, when: datetime, limit: int) -> int:
+    """Forget at most ``limit`` sums of hours that ended before then; returns how many."""
+    return await sql.delete_some(tx, usage, usage.c.hour <= when - timedelta(hours=1), limit)
+
+
+async def spent(tx: AsyncConnection, kind: PrincipalKind, ids: Sequence[str], day: date) -> dict[str, tuple[int, int]]:
+    """Input and output tokens of these principals, by id: of this UTC day, and of its month up to now."""
+    tokens = usage.c.input_tokens + usage.c.output_tokens
+    month_begins = datetime(day.year, day.month, 1, tzinfo=UTC)
+    statement = (
+        select(usage.c.principal_id, func.sum(case((usage.c.day >= day, tokens), else_=0)), func.sum(tokens))
+        .where(usage.c.principal_kind == kind.value, usage.c.principal_id.in_(ids), usage.c.hour >= month_begins)
+        .group_by(usage.c.principal_id)
+    )
+    return {row[0]: (int(row[1]), int(row[2])) for row in await tx.execute(statement)}
+
+
 @cache  # building a statement costs as much as writing ten rows
 def _add_sums(dialect: str) -> postgresql.Insert:
     insert = sql.insert_of(dialect, usage)
@@ -124,73 +116,6 @@ def _remember_names(dialect: str) -> postgresql.Insert:
     insert = sql.insert_of(dialect, usage_principals)
     latest = {"name": insert.excluded.name, "user_id": insert.excluded.user_id}
     return insert.on_conflict_do_update(index_elements=list(usage_principals.primary_key), set_=latest)
-
-
-async def summary(
-    tx: AsyncConnection,
-    *,
-    group_by: GroupBy,
-    since: datetime,
-    until: datetime,
-    principal: str | None = None,
-    model: str | None = None,
-) -> list[UsageRow]:
-    """Sums of the hours that begin in [since, until): times in their order, other groups with most requests first.
-
-    ``principal`` (as in ``key:1a2b``) and ``model`` narrow it. Grouped by "user", what belongs to no user is summed
-    under the key "-"; grouped by "key", only API keys count.
-    """
-    key, name = _group(group_by)
-    sums = [func.sum(usage.c[column]).label(column) for column in _SUMS]
-    statement = _joined(select(key.label("key"), func.max(name).label("name"), *sums))
-    statement = statement.where(usage.c.hour >= since, usage.c.hour < until).group_by(key)
-    if principal is not None:
-        kind, _, principal_id = principal.partition(":")
-        statement = statement.where(usage.c.principal_kind == kind, usage.c.principal_id == principal_id)
-    if model is not None:
-        statement = statement.where(usage.c.model == model)
-    if group_by == "key":
-        statement = statement.where(usage.c.principal_kind == PrincipalKind.KEY.value)
-    in_order = [key] if group_by in ("hour", "day", "level") else [func.sum(usage.c.requests).desc(), key]
-    rows = await tx.execute(statement.order_by(*in_order))
-    return [_usage_row(row) for row in rows.mappings()]
-
-
-def _joined(statement: Select[Any]) -> Select[Any]:
-    """Add who a sum belongs to, and the user behind that."""
-    who = and_(usage_principals.c.kind == usage.c.principal_kind, usage_principals.c.id == usage.c.principal_id)
-    return statement.select_from(
-        usage.outerjoin(usage_principals, who).outerjoin(users, users.c.id == usage_principals.c.user_id)
-    )
-
-
-def _group(group_by: GroupBy) -> tuple[ColumnElement[Any], ColumnElement[Any]]:
-    """What identifies a group, and what it is called."""
-    match group_by:
-        case "principal":
-            return usage.c.principal_kind + ":" + usage.c.principal_id, usage_principals.c.name
-        case "key":
-            return usage.c.principal_id, usage_principals.c.name
-        case "user":
-            user_id = func.coalesce(usage_principals.c.user_id, literal("-"))
-            return user_id, func.coalesce(users.c.name, user_id)
-        case _:
-            column: ColumnElement[Any] = usage.c[group_by]
-            return column, cast(literal(""), String)
-
-
-def _usage_row(row: RowMapping) -> UsageRow:
-    key = row["key"]
-    text = key.isoformat() if isinstance(key, date) else str(key)
-    return UsageRow(
-        key=text,
-        name=row["name"] or text,
-        requests=int(row["requests"]),
-        errors=int(row["errors"]),
-        input_tokens=int(row["input_tokens"]),
-        output_tokens=int(row["output_tokens"]),
-        wait_seconds=float(row["wait_seconds"]),
-    )
 
 
 def _hour(moment: datetime) -> datetime:

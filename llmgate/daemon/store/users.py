@@ -107,6 +107,12 @@ async def resolve(tx: AsyncConnection, id_or_name: str) -> User:
         return await by_name(tx, id_or_name)
 
 
+async def names(tx: AsyncConnection, ids: set[str]) -> dict[str, str]:
+    """Id → name of these users."""
+    rows = await tx.execute(select(users.c.id, users.c.name).where(users.c.id.in_(ids)))
+    return {row.id: row.name for row in rows}
+
+
 async def page(
     tx: AsyncConnection, *, after: str | None = None, limit: int = 100, search: str | None = None
 ) -> list[User]:

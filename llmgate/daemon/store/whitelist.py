@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import ipaddress
-import re
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, TypedDict, Unpack
 
-from sqlalchemy import Column, Integer, Table, select
+from sqlalchemy import Column, Integer, Table, or_, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from llmgate.daemon.ids import new_id
@@ -58,18 +56,7 @@ def normalise(cidr: str) -> str:
 
     Raises InvalidRequest for anything that is not a plain network, or one so wide that it can only be a mistake.
     """
-    text = cidr.strip()
-    try:
-        if not re.fullmatch(r"[0-9a-fA-F.:]+(/[0-9]{1,3})?", text):
-            raise ValueError  # masks like /255.0.0.0 and zone ids have more than one reading
-        network = ipaddress.ip_network(text, strict=False)
-    except ValueError:
-        raise InvalidRequest(
-            "This is not an address or a network.", hint="Write 10.1.2.3, 10.1.0.0/16 or 2001:db8::/32.", param="cidr"
-        ) from None
-    mapped = network.network_address.ipv4_mapped if isinstance(network, ipaddress.IPv6Network) else None
-    if mapped is not None and network.prefixlen >= 96:
-        network = ipaddress.ip_network((mapped, network.prefixlen - 96), strict=False)
+    network = checks.network(cidr)
     widest = _WIDEST_IPV4 if network.version == 4 else _WIDEST_IPV6
     if network.prefixlen < widest:
         raise InvalidRequest(
@@ -104,11 +91,17 @@ async def get(tx: AsyncConnection, entry_id: str) -> WhitelistEntry:
     return WhitelistEntry(*row)
 
 
-async def page(tx: AsyncConnection, *, after: str | None = None, limit: int = 100) -> list[WhitelistEntry]:
-    """Entries in the order of their creation, behind the one with the id ``after``."""
+async def page(
+    tx: AsyncConnection, *, after: str | None = None, limit: int = 100, search: str | None = None
+) -> list[WhitelistEntry]:
+    """Entries in the order of their creation, behind the one with the id ``after``; ``search`` is part of a network
+    or of a label, in any case."""
     statement = select(*_COLUMNS).order_by(whitelist.c.id).limit(limit)
     if after is not None:
         statement = statement.where(whitelist.c.id > after)
+    if search:
+        in_either = (column.icontains(search, autoescape=True) for column in (whitelist.c.cidr, whitelist.c.label))
+        statement = statement.where(or_(*in_either))
     return [WhitelistEntry(*row) for row in await tx.execute(statement)]
 
 

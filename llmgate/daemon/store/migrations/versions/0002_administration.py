@@ -36,9 +36,9 @@ def _activity() -> None:
         sa.Column("detail", sa.String, nullable=False),
         sa.Column("hash", sa.String, nullable=False),
     )
-    op.create_index("ix_activity_at", "activity", ["at"])
-    op.create_index("ix_activity_actor_kind_actor_id_seq", "activity", ["actor_kind", "actor_id", "seq"])
-    op.create_index("ix_activity_action_seq", "activity", ["action", "seq"])
+    op.create_index("ix_activity_at_seq", "activity", ["at", "seq"])
+    for column in ("action", "actor_id", "actor_name", "target_id", "target_name"):
+        op.create_index(f"ix_activity_{column}_seq", "activity", [column, "seq"])
     op.create_table(
         "activity_checkpoints",
         sa.Column("seq", sa.BigInteger, primary_key=True, autoincrement=False),
@@ -101,9 +101,19 @@ def _settings_and_upstreams() -> None:
 
 
 def _indexes() -> None:
-    """Lists of a million requests, filtered by model, outcome or user, answer a page by one index each."""
-    for column in ("model", "outcome", "user_id"):
+    """Each filter of a list has an index that answers a page in the list's own order."""
+    for column in ("model", "outcome", "user_id", "submitted_level", "upstream"):
         op.create_index(
             f"ix_requests_{column}_finished_at_request_id", "requests", [column, "finished_at", "request_id"]
         )
+    principal = ["principal_kind", "principal_id", "finished_at"]
+    op.drop_index("ix_requests_principal_kind_principal_id_finished_at", "requests")
+    op.create_index(
+        "ix_requests_principal_kind_principal_id_finished_at_request_id", "requests", [*principal, "request_id"]
+    )
+    op.drop_index("ix_api_keys_user_id", "api_keys")
+    op.create_index("ix_api_keys_user_id_created_at_id", "api_keys", ["user_id", "created_at", "id"])
+    op.create_index("ix_api_keys_name", "api_keys", ["name"])
+    op.drop_index("ix_sessions_user_id", "sessions")
+    op.create_index("ix_sessions_user_id_id", "sessions", ["user_id", "id"])
     op.create_index("ix_usage_principal_kind_principal_id_hour", "usage", ["principal_kind", "principal_id", "hour"])

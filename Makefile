@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps
 
 .DEFAULT_GOAL := help
-.PHONY: help demo cluster-demo serve setup check test services bench-quick bench-cluster lock wheel example clean
+.PHONY: help demo cluster-demo serve setup check test services bench-quick bench-cluster bench-start bench-lists fuzz lock wheel example docs clean
 
 help: ## This list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -47,6 +47,15 @@ bench-quick: setup ## Measure the cost of the gateway beside nginx (about two mi
 bench-cluster: setup services ## Measure what a shared line costs (about three minutes)
 	$(BIN)/python -m bench.cluster
 
+bench-start: setup ## Measure how long `llmgate --help` takes (half a minute)
+	$(BIN)/python -m bench.start
+
+bench-lists: setup services ## Measure what a page of each list takes, over years of data (about ten minutes)
+	$(BIN)/python -m bench.lists
+
+fuzz: setup ## Ask our own APIs many more random questions than the tests do (about ten minutes)
+	LLMGATE_FUZZ=200 $(BIN)/pytest -q tests/admin/test_schemathesis.py
+
 lock: setup ## Write the lock files anew from pyproject.toml
 	$(BIN)/uv pip compile -q $(LOCK) -o requirements.lock pyproject.toml
 	$(BIN)/uv pip compile -q $(LOCK) -o requirements-demo.lock --extra demo --group build pyproject.toml
@@ -58,6 +67,10 @@ wheel: setup ## Build wheel and sdist into dist/
 
 example: setup ## Write llmgate.toml.example anew from the settings
 	$(BIN)/python -m llmgate.config_example > llmgate.toml.example
+
+docs: setup ## Write docs/cli.md anew from the commands
+	$(BIN)/python -m tests.tools.cli_reference > docs/cli.md.new
+	mv docs/cli.md.new docs/cli.md
 
 clean: ## Remove everything that was installed or built
 	rm -rf $(VENV) dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

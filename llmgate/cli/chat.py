@@ -44,7 +44,12 @@ def chat(
     prompt: Annotated[str | None, typer.Argument(help="Without it: read from a pipe, or talk.")] = None,
     system: Annotated[str | None, typer.Option(help="Instructions for the model.")] = None,
 ) -> None:
-    """Ask a model. While it waits, show the place in line; Ctrl-C stops the answer."""
+    """Ask a model. While it waits, show the place in line; Ctrl-C stops the answer.
+
+    Examples:
+      llmgate chat llama3.2 "Why is the sky blue?"
+      git diff | llmgate chat llama3.2 --system "Review this change."
+    """
     if prompt is None and not sys.stdin.isatty():
         prompt = _piped()
     if prompt is None and cli.options.no_input:
@@ -179,7 +184,7 @@ def ordinal(number: int) -> str:
 async def _check_model(cli: Cli, model: str) -> None:
     """Raises ModelNotFound before a question is typed in vain."""
     async with cli.client() as client:
-        models = await client.models()
+        models = await client.usable_models()
     if not {model, f"{model}:latest"} & set(models):
         known = ", ".join(sorted(models)[:20]) or "none"
         raise ModelNotFound(f"There is no model {model!r}.", hint=f"There are: {known}.")
@@ -187,7 +192,7 @@ async def _check_model(cli: Cli, model: str) -> None:
 
 async def _only_model(cli: Cli) -> str:
     async with cli.client() as client:
-        models = await client.models()
+        models = await client.usable_models()
     if len(models) != 1:
         known = ", ".join(sorted(models)[:20]) or "none"
         raise InvalidRequest("Which model?", hint=f"There are: {known}. Write: llmgate chat MODEL")

@@ -1,80 +1,34 @@
 """What every command shares: the options that can stand before or after the verb, and what they lead to.
 
-Commands import httpx and pydantic only when they run, so that help and completion come at once.
+Commands import what they work with only when they run, so that help and completion come at once.
 """
 
 from __future__ import annotations
 
-import asyncio
 import functools
 import inspect
 import os
 import sys
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from llmgate import __version__
-from llmgate.cli import ask
 from llmgate.cli.help import Command, Group
-from llmgate.cli.output import Format, Output, as_json
-from llmgate.cli.stored import Store
-from llmgate.cli.target import Target, config_directory, resolve
+from llmgate.cli.output import Format, Output, as_json, colorless
+from llmgate.cli.shared import SHARED, Options, shared
 from llmgate.errors import AuthenticationFailed, Declined, InputNeeded
 
-if TYPE_CHECKING:  # httpx and pydantic are not needed to show the help
+if TYPE_CHECKING:  # not needed to show the help
+    from llmgate.cli.stored import Store
+    from llmgate.cli.target import Target
     from llmgate.client import AdminClient
 
 ANSWER_SECONDS = 30.0
 """Longest wait for an answer of the daemon."""
-_PANEL = "Options of every command"
-
-
-@dataclass(frozen=True, slots=True)
-class Options:
-    """The options that every command takes."""
-
-    output: Format | None = None
-    quiet: bool = False
-    context: str | None = None
-    url: str | None = None
-    token_file: Path | None = None
-    no_input: bool = False
-    yes: bool = False
-
-    def over(self, outer: Options) -> Options:
-        """These options, and what only stands before the verb."""
-        return Options(*(getattr(self, item.name) or getattr(outer, item.name) for item in fields(self)))
-
-
-def _shared(
-    *,
-    output: Annotated[
-        Format | None,
-        typer.Option(
-            "--output", "-o", help="table (default), json or jsonl.", rich_help_panel=_PANEL, show_default=False
-        ),
-    ] = None,
-    quiet: Annotated[
-        bool, typer.Option("--quiet", "-q", help="Print only ids, or only the new secret.", rich_help_panel=_PANEL)
-    ] = False,
-    context: Annotated[
-        str | None, typer.Option("--context", help="A daemon by the name it got at login.", rich_help_panel=_PANEL)
-    ] = None,
-    url: Annotated[str | None, typer.Option("--url", help="URL of the daemon.", rich_help_panel=_PANEL)] = None,
-    token_file: Annotated[
-        Path | None, typer.Option("--token-file", help="Read an API key from this file.", rich_help_panel=_PANEL)
-    ] = None,
-    no_input: Annotated[
-        bool, typer.Option("--no-input", help="Never ask; fail instead.", rich_help_panel=_PANEL)
-    ] = False,
-    yes: Annotated[bool, typer.Option("--yes", "-y", help="Confirm in advance.", rich_help_panel=_PANEL)] = False,
-) -> Options:
-    return Options(output, quiet, context, url, token_file, no_input, yes)
 
 
 class Cli:
@@ -82,20 +36,28 @@ class Cli:
 
     def __init__(self, options: Options) -> None:
         self.options = options
-        self.out = Output(options.output or Format.TABLE, options.quiet)
+        self.out = Output(options.form, options.quiet, options.selection)
 
     @functools.cached_property
     def store(self) -> Store:
+        from llmgate.cli.stored import Store
+        from llmgate.cli.target import config_directory
+
         return Store(config_directory(os.environ))
 
     @functools.cached_property
     def target(self) -> Target:
+        from llmgate.cli.target import resolve
+
         chosen = self.options
         return resolve(self.store, os.environ, url=chosen.url, context=chosen.context, token_file=chosen.token_file)
 
     @asynccontextmanager
     async def client(self, *, anonymous: bool = False, timeout: float | None = None) -> AsyncIterator[AdminClient]:
-        """A client for the daemon, with the credential that applies there."""
+        """A client for the daemon, with the credential that applies there.
+
+        ``timeout`` is the longest wait for an answer in seconds; what the user has asked for goes before it.
+        """
         from llmgate.cli.session import SessionCredentials
         from llmgate.client import AdminClient
         from llmgate.connection import FixedToken
@@ -106,7 +68,8 @@ class Cli:
             credentials = SessionCredentials(self.store, target.context, target.session)
         else:
             credentials = FixedToken(None if anonymous else target.token)
-        async with AdminClient(target.url, credentials, timeout=timeout or ANSWER_SECONDS) as client:
+        seconds = self.options.timeout or timeout or ANSWER_SECONDS
+        async with AdminClient(target.url, credentials, timeout=seconds) as client:
             try:
                 yield client
             except AuthenticationFailed as refused:
@@ -129,6 +92,8 @@ class Cli:
             return
         if not self.may_ask:
             raise InputNeeded(f"{what}?", hint="Nobody can be asked here; confirm with --yes.")
+        from llmgate.cli import ask
+
         if ask.line(f"{what}? [y/N] ").lower() not in ("y", "yes"):
             raise Declined
 
@@ -136,6 +101,8 @@ class Cli:
         """Ask for a word. Raises InputNeeded, naming ``flag``, where nobody can be asked."""
         if not self.may_ask:
             raise InputNeeded(f"{prompt} is missing.", hint=f"Give it with {flag}.")
+        from llmgate.cli import ask
+
         return ask.line(f"{prompt}: ")
 
     def secret(self, what: str, *, from_stdin: bool, file: Path | None = None, repeat: bool = False) -> str:
@@ -143,6 +110,8 @@ class Cli:
 
         Raises InputNeeded where nobody can be asked, Declined when the repetition differs.
         """
+        from llmgate.cli import ask
+
         if from_stdin:
             return ask.secret_from_stdin(what)
         if file is not None:
@@ -152,24 +121,39 @@ class Cli:
         return ask.secret(what, repeat=repeat)
 
 
+class ReaderGone(Exception):
+    """Whoever read the output has seen enough. (Typer would make a failure of the error that tells it.)"""
+
+
 CommandFunction = Callable[..., None] | Callable[..., Coroutine[Any, Any, None]]
 
 
 def command(app: typer.Typer, name: str, **settings: Any) -> Callable[[CommandFunction], CommandFunction]:
-    """Register ``function(cli, …)``, plain or async, as a command that takes the shared options too."""
+    """Register ``function(cli, …)``, plain or async, as a command that takes the shared options too.
+
+    The docstring is its help. What stands behind a line ``Examples:`` is shown as it is written.
+    """
 
     def register(function: CommandFunction) -> CommandFunction:
-        signature = inspect.signature(function, eval_str=True)
-        own = [parameter for parameter in signature.parameters.values() if parameter.name != "cli"]
-
         @functools.wraps(function)
         def invoke(ctx: typer.Context, **values: Any) -> None:
-            options = _shared(**{key: values.pop(key) for key in _SHARED}).over(ctx.obj or Options())
-            result = function(Cli(options), **values)
-            if result is not None:
-                asyncio.run(result)
+            chosen = shared(**{key: values.pop(key) for key in SHARED})
+            options = chosen.over(ctx.obj) if isinstance(ctx.obj, Options) else chosen
+            if options.no_color:
+                colorless.set(True)
+            try:
+                result = function(Cli(options), **values)
+                if result is not None:
+                    import asyncio
 
-        _set_signature(invoke, [*own, *_SHARED.values()])
+                    asyncio.run(result)
+                sys.stdout.flush()
+            except BrokenPipeError:
+                raise ReaderGone from None
+
+        signature = inspect.signature(function, eval_str=True)
+        own = [parameter for parameter in signature.parameters.values() if parameter.name != "cli"]
+        _set_signature(invoke, [*own, *SHARED.values()])
         app.command(name, cls=Command, **settings)(invoke)
         return function
 
@@ -180,7 +164,7 @@ def root(app: typer.Typer) -> None:
     """Let the shared options stand before the verb as well."""
 
     def remember(ctx: typer.Context, version: bool, **values: Any) -> None:
-        ctx.obj = _shared(**values)
+        ctx.obj = shared(**values)
         if version:
             say_version(Cli(ctx.obj))
             raise typer.Exit
@@ -191,7 +175,7 @@ def root(app: typer.Typer) -> None:
     flag = typer.Option("--version", help="Print the version of this program.")
     annotation = Annotated[bool, flag]
     parameter = inspect.Parameter("version", inspect.Parameter.KEYWORD_ONLY, default=False, annotation=annotation)
-    _set_signature(remember, [parameter, *_SHARED.values()])
+    _set_signature(remember, [parameter, *SHARED.values()])
     app.callback(invoke_without_command=True)(remember)
 
 
@@ -200,9 +184,13 @@ def say_version(cli: Cli) -> None:
     cli.out.data(__version__ if cli.out.form is Format.TABLE else as_json({"version": __version__}))
 
 
+def mount_version(app: typer.Typer) -> None:
+    command(app, "version")(say_version)
+
+
 def group(name: str, summary: str) -> typer.Typer:
     """A noun."""
-    return typer.Typer(name=name, cls=Group, help=summary, no_args_is_help=True)
+    return typer.Typer(name=name, cls=Group, help=summary, no_args_is_help=True, rich_markup_mode=None)
 
 
 def _set_signature(function: Callable[..., None], parameters: list[inspect.Parameter]) -> None:
@@ -210,6 +198,3 @@ def _set_signature(function: Callable[..., None], parameters: list[inspect.Param
     ctx = inspect.Parameter("ctx", inspect.Parameter.KEYWORD_ONLY, annotation=typer.Context)
     keyword = [parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY) for parameter in (ctx, *parameters)]
     function.__signature__ = inspect.Signature(keyword)  # type: ignore[attr-defined]  # any function may carry one
-
-
-_SHARED = dict(inspect.signature(_shared, eval_str=True).parameters)

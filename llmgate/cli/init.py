@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from llmgate.cli.command import Cli, Options
+from llmgate.cli.command import Cli
 from llmgate.cli.options import PasswordFile, PasswordStdin, chosen
 from llmgate.cli.program import called
+from llmgate.cli.shared import Options
 from llmgate.errors import Conflict, StateUnreadable
 
 if TYPE_CHECKING:  # pydantic is not needed to show the help
@@ -56,7 +57,11 @@ def init(
     password_stdin: PasswordStdin = False,
     password_file: PasswordFile = None,
 ) -> None:
-    """Write a configuration, the secret key and the first administrator."""
+    """Write a configuration, the secret key and the first administrator.
+
+    Examples:
+      llmgate init --upstream http://127.0.0.1:11434 --slots 2
+    """
     import asyncio
 
     from llmgate.config import load
@@ -130,13 +135,13 @@ def _write(config: Path, settings: Settings) -> None:
 async def _create_admin(settings: Settings, name: str, password: str) -> None:
     from llmgate.daemon.auth.passwords import PasswordHasher
     from llmgate.daemon.bootstrap import create_first_admin
-    from llmgate.daemon.services import open_database
+    from llmgate.daemon.services import changes_of, open_database
 
-    hasher = PasswordHasher(min_length=settings.auth.password_min_length)
+    hasher = PasswordHasher(min_length=lambda: settings.auth.password_min_length)
     try:
-        database, _ = await open_database(settings)
+        database, secret = await open_database(settings)
         try:
-            await create_first_admin(database, hasher, name, password)
+            await create_first_admin(changes_of(database, secret), hasher, name, password)
         finally:
             await database.close()
     except Conflict:

@@ -1,28 +1,79 @@
-"""The command ``llmgate``: which noun and verb leads where, and how a failure ends."""
+"""The command ``llmgate``: which noun and verb leads where (see ``nouns``), and how a failure ends."""
 
 from __future__ import annotations
 
+import os
 import sys
-from collections.abc import Sequence
+import traceback
+from collections.abc import Iterator, MutableMapping, Sequence
+from typing import Any
 
 import typer
+from typer.core import TyperGroup
+from typer.main import get_command, get_group
 
-from llmgate.cli.chat import mount_chat
-from llmgate.cli.command import command, root, say_version
-from llmgate.cli.config import config
-from llmgate.cli.context import context
-from llmgate.cli.help import Command, Group
-from llmgate.cli.init import init
-from llmgate.cli.keys import keys
-from llmgate.cli.login import auth, mount_login
+from llmgate.cli import completion
+from llmgate.cli.command import ReaderGone, root
+from llmgate.cli.help import Command, Group, write_section
+from llmgate.cli.nouns import ALL, COMMANDS, NOUNS
 from llmgate.cli.output import report
-from llmgate.cli.queue import queue
-from llmgate.cli.serve import serve
-from llmgate.cli.tokens import tokens
-from llmgate.cli.usage import mount_usage, requests, upstreams
-from llmgate.cli.users import users
-from llmgate.cli.whitelist import whitelist
 from llmgate.errors import InputNeeded, LLMGateError
+
+
+class _Lazy(MutableMapping[str, Any]):
+    """All commands by name, each made when it is asked for."""
+
+    def __init__(self) -> None:
+        self._made: dict[str, Any] = {}
+
+    def __getitem__(self, name: str) -> Any:
+        if name not in self._made:
+            self._made[name] = _loaded(name)
+        return self._made[name]
+
+    def __setitem__(self, name: str, command: Any) -> None:
+        self._made[name] = command
+
+    def __delitem__(self, name: str) -> None:
+        del self._made[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(ALL)
+
+    def __len__(self) -> int:
+        return len(ALL)
+
+
+class Root(Group):
+    """The nouns and commands of the whole program, each imported when it is used."""
+
+    def __init__(self, **settings: Any) -> None:
+        super().__init__(**settings)
+        self.commands = _Lazy()
+
+    def format_commands(self, ctx: Any, formatter: Any) -> None:
+        for title, entries in (("Commands", COMMANDS), ("Nouns, each with its verbs", NOUNS)):
+            write_section(formatter, title, [(name, entry.summary) for name, entry in entries.items()])
+
+    def shell_complete(self, ctx: Any, incomplete: str) -> list[Any]:
+        from typer._click.shell_completion import CompletionItem
+
+        names = [CompletionItem(name, help=entry.summary) for name, entry in ALL.items() if name.startswith(incomplete)]
+        # Not the group's own way, which would import every noun to ask it for its summary.
+        return [*names, *super(TyperGroup, self).shell_complete(ctx, incomplete)]
+
+
+def _loaded(name: str) -> Any:
+    """A noun with its verbs, or a command. One that is a function registers itself in a group made for it."""
+    target = ALL[name].load()  # a KeyError where there is no such command
+    if isinstance(target, typer.Typer):
+        return get_group(target)
+    app = typer.Typer(cls=Group, rich_markup_mode=None)
+    if target.__name__.startswith("mount_"):
+        target(app)
+    else:
+        app.command(name, cls=Command)(target)
+    return get_group(app).commands[name]
 
 
 def build() -> typer.Typer:
@@ -30,27 +81,21 @@ def build() -> typer.Typer:
     app = typer.Typer(
         name="llmgate",
         help="The gateway in front of self-hosted LLM servers: users, keys, priorities, one fair waiting line.",
-        cls=Group,
+        cls=Root,
         no_args_is_help=True,
+        add_completion=False,
         context_settings={"help_option_names": ["-h", "--help"]},
         pretty_exceptions_enable=False,
+        rich_markup_mode=None,
     )
     root(app)
-    app.command("serve", cls=Command)(serve)
-    app.command("init", cls=Command)(init)
-    mount_login(app)
-    mount_chat(app)
-    mount_usage(app)
-    command(app, "version")(say_version)
-    for noun in (auth, context, users, tokens, keys, whitelist, queue, requests, upstreams, config):
-        app.add_typer(noun)
     return app
 
 
 def wants_json(arguments: Sequence[str]) -> bool:
     """Whether ``-o json`` (or jsonl) stands anywhere in the command: errors are JSON then, too."""
     for position, argument in enumerate(arguments):
-        if argument in ("-ojson", "-ojsonl", "--output=json", "--output=jsonl"):
+        if argument in ("-ojson", "-ojsonl", "--output=json", "--output=jsonl", "--json"):
             return True
         if argument in ("-o", "--output") and arguments[position + 1 : position + 2] in (["json"], ["jsonl"]):
             return True
@@ -59,17 +104,45 @@ def wants_json(arguments: Sequence[str]) -> bool:
 
 def run(arguments: Sequence[str] | None = None) -> None:
     """Entry point: every failure is one sentence with its fix, and the exit code of its kind."""
+    if completion.VARIABLE in os.environ:
+        completion.prepare()
     arguments = sys.argv[1:] if arguments is None else list(arguments)
-    as_json = wants_json(arguments)
     try:
-        # Typer would print errors of usage itself, in words.
-        code = build()(arguments, prog_name="llmgate", standalone_mode=not as_json)
-        sys.exit(code or 0)
+        code = _run(arguments)
+        sys.stdout.flush()
+    except (ReaderGone, BrokenPipeError):
+        # What is still buffered must not be tried again at the exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        code = 0
+    sys.exit(code)
+
+
+def _run(arguments: Sequence[str]) -> int:
+    as_json, debug = wants_json(arguments), "--debug" in arguments
+    try:
+        return get_command(build())(arguments, prog_name="llmgate", standalone_mode=False) or 0
     except typer.TyperException as error:
-        report(InputNeeded(error.format_message()), as_json, sys.stderr)
-        sys.exit(2)
-    except LLMGateError as error:
-        report(error, as_json, sys.stderr)
-        sys.exit(error.exit_code)
-    except KeyboardInterrupt:
-        sys.exit(130)
+        if as_json:
+            report(InputNeeded(error.format_message()), as_json, sys.stderr)
+        else:
+            error.show()  # type: ignore[attr-defined]  # every error of usage has it
+        return 2
+    except (KeyboardInterrupt, typer.Abort):
+        return 130
+    except (ReaderGone, BrokenPipeError):
+        raise
+    except Exception as failure:  # whatever it is, the user is told it, and gets its exit code
+        # What has stopped a daemon will hardly happen again for whoever would ask where.
+        if debug or ("serve" in arguments and not isinstance(failure, LLMGateError)):
+            traceback.print_exc()
+        told = failure if isinstance(failure, LLMGateError) else _defect(failure)
+        report(told, as_json, sys.stderr, debug=debug)
+        return told.exit_code
+
+
+def _defect(failure: Exception) -> LLMGateError:
+    """A failure that no command has foreseen."""
+    return LLMGateError(
+        f"llmgate itself failed: {type(failure).__name__}: {failure}",
+        hint="With --debug it says where. Please report it.",
+    )

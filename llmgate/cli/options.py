@@ -21,12 +21,21 @@ class Role(StrEnum):
 
 
 LimitOption = Annotated[int, typer.Option(help="At most so many rows.", min=1, max=100_000)]
+AllOption = Annotated[bool, typer.Option("--all", help="Every row, whatever the limit.")]
+WatchOption = Annotated[bool, typer.Option("--watch", "-w", help="Again and again, until Ctrl-C.")]
+IntervalOption = Annotated[
+    float, typer.Option("--interval", help="Seconds between two looks of --watch.", min=0.1, max=3600)
+]
 SearchOption = Annotated[str | None, typer.Option(help="Only names that contain this.")]
 RoleOption = Annotated[Role, typer.Option(help="user or admin.")]
 LevelOption = Annotated[int | None, typer.Option(help="1 (served first) to 5.", min=1, max=5, show_default=False)]
+OnlyLevel = Annotated[
+    int | None, typer.Option("--level", help="Only what was submitted at this level.", min=1, max=5, show_default=False)
+]
 NoLevelOption = Annotated[bool, typer.Option("--default-level", help="Take its own level away.")]
 PasswordStdin = Annotated[bool, typer.Option("--password-stdin", help="Read the password from standard input.")]
 PasswordFile = Annotated[Path | None, typer.Option("--password-file", help="Read the password from this file.")]
+ForceOption = Annotated[bool, typer.Option("--force", help="Do it even if it locks you out.")]
 Expires = Annotated[
     datetime | None,
     typer.Option(parser=ahead, metavar="WHEN", help="When it ends: 30d, or 2026-12-31.", show_default=False),

@@ -9,24 +9,26 @@ import json
 import os
 import re
 import sys
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextvars import ContextVar
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
-from typing import TYPE_CHECKING, Any, Literal, TextIO, TypeAlias
+from typing import TYPE_CHECKING, Any, TextIO, TypeAlias
 
-from rich.console import Console
-from rich.table import Table
-from rich.text import Text
+from llmgate.errors import InvalidRequest, LLMGateError
 
-from llmgate.errors import LLMGateError
-
-if TYPE_CHECKING:  # pydantic is not needed to show the help
+if TYPE_CHECKING:  # neither is needed to show the help
     from pydantic import BaseModel
+    from rich.console import Console
+    from rich.table import Table
 
 Row: TypeAlias = "BaseModel | dict[str, Any]"
 WIDE, WIDEST = 100, 130
 """Columns of a terminal from which on tables show what is ``wide``, and everything."""
+
+colorless: ContextVar[bool] = ContextVar("colorless", default=False)
+"""Set where the user wants no colours, whatever the terminal can do."""
 
 _HOSTILE = re.compile(
     "[\x00-\x1f\x7f-\x9f\u061c\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff\ud800-\udfff\ufff9-\ufffb]"
@@ -100,48 +102,65 @@ def moment(value: datetime, now: datetime) -> str:
     return local.strftime("%m-%d %H:%M:%S" if local.year == now.year else "%Y-%m-%d")
 
 
-def _short(value: object) -> str:
-    return moment(value, datetime.now().astimezone()) if isinstance(value, datetime) else cell(value)
-
-
 class Output:
     """Where a command's results go, in the form that was asked for.
 
-    A row is a wire type of the API or, for what is only known here, a dict.
+    A row is a wire type of the API or, for what is only known here, a dict. ``fields`` are the names, as in JSON,
+    of what is wanted of each; none stand for all. Raises InvalidRequest for a name that rows do not have.
     """
 
-    def __init__(self, form: Format, quiet: bool) -> None:
+    def __init__(self, form: Format, quiet: bool, fields: Sequence[str] = ()) -> None:
         self.form = form
         self.quiet = quiet
+        self.fields = tuple(fields)
 
     def rows(self, rows: Sequence[Row], columns: Iterable[Column], name: str = "id") -> None:
         """A list. With ``-q`` only the field ``name`` of each row."""
         if self.form is Format.JSON:
-            self.data(as_json([plain(row) for row in rows]))
-        elif self.form is Format.JSONL:
+            self.data(as_json([self.fields_of(row) for row in rows]))
+        elif self.streams:
             for row in rows:
-                self.data(as_json(plain(row)))
-        elif self.quiet:
-            for row in rows:
-                self.data(clean(str(plain(row)[name])))
+                self.line(row, name)
+        elif not rows:
+            self.message("Nothing to list.")
         else:
-            self._table(rows, list(columns))
+            target = console(sys.stdout)
+            target.print(table(rows, self.columns(rows[0], columns), target.width))
+
+    @property
+    def streams(self) -> bool:
+        """Whether each row of a list is a line of its own, which can be written before the next is known."""
+        return self.form is Format.JSONL or (self.form is Format.TABLE and self.quiet)
+
+    def line(self, row: Row, name: str = "id") -> None:
+        """One row of a list that ``streams``."""
+        if self.form is Format.JSONL:
+            self.data(as_json(self.fields_of(row)))
+        else:
+            self.data(clean(str(plain(row)[name])))
 
     def record(self, row: Row, columns: Iterable[Column], name: str = "id") -> None:
         """One thing. With ``-q`` only its field ``name``."""
         if self.form is not Format.TABLE:
-            self.data(as_json(plain(row)))
+            self.data(as_json(self.fields_of(row)))
         elif self.quiet:
             self.data(clean(str(plain(row)[name])))
         else:
-            grid = Table.grid(padding=(0, 2))
-            for column in columns:
-                grid.add_row(Text(column.title, style="dim"), Text(cell(column.value(row))))
-            console(sys.stdout).print(grid)
+            console(sys.stdout).print(grid(row, self.columns(row, columns)))
 
     def secret(self, row: BaseModel, secret: str) -> None:
-        """Something new with its secret. JSON holds all of it; otherwise the secret is the only line of data."""
-        self.data(clean(secret) if self.form is Format.TABLE else as_json(plain(row)))
+        """Something new with its secret. JSON holds all of it; otherwise the secret is the only line of data.
+
+        It is shown this once: a field that is not there must not cost the caller the secret.
+        """
+        unknown = set(self.fields) - set(plain(row))
+        if unknown:
+            self.message(f"There is no field {min(unknown)!r} here; this is all of it.")
+            self.fields = ()
+        if self.form is Format.TABLE and not self.fields:
+            self.data(clean(secret))
+        else:
+            self.record(row, ())
 
     def data(self, line: str) -> None:
         """One line of data, already harmless."""
@@ -152,33 +171,44 @@ class Output:
         if not self.quiet:
             sys.stderr.write(clean(text, keep="\n") + "\n")
 
-    def _table(self, rows: Sequence[Row], columns: Sequence[Column]) -> None:
-        if not rows:
-            self.message("Nothing to list.")
-            return
-        target = console(sys.stdout)
-        target.print(table(rows, columns, target.width))
+    def fields_of(self, row: Row) -> dict[str, Any]:
+        """What is wanted of a row, as JSON has it."""
+        values = plain(row)
+        return {name: values[name] for name in self._known(values)} if self.fields else values
+
+    def columns(self, row: Row, columns: Iterable[Column]) -> list[Column]:
+        """``columns``, or those of the fields that are wanted of rows like this one."""
+        if not self.fields:
+            return list(columns)
+        return [_column_of(name) for name in self._known(plain(row))]
+
+    def _known(self, values: dict[str, Any]) -> Sequence[str]:
+        for name in self.fields:
+            if name not in values:
+                raise InvalidRequest(f"There is no field {name!r} here.", hint=f"Known are: {', '.join(values)}.")
+        return self.fields
+
+
+def _column_of(name: str) -> Column:
+    def value(row: Row) -> object:
+        found = row[name] if isinstance(row, dict) else getattr(row, name)
+        return json.dumps(plain(row)[name], ensure_ascii=False) if isinstance(found, dict) else found
+
+    return Column(name, value, whole=name == "id" or name.endswith("_id"))
 
 
 def table(rows: Sequence[Row], columns: Iterable[Column], width: int, *, cut: bool = False) -> Table:
     """Rows as a table for a terminal of so many columns. With ``cut`` each row is one line, whatever it costs."""
-    shown = [column for column in columns if column.fits(width)]
-    values = [[column.value(row) for column in shown] for row in rows]
-    drawn = Table(box=None, header_style="dim", pad_edge=False)
-    overflow: Literal["ellipsis", "fold"] = "ellipsis" if cut else "fold"
-    for position, column in enumerate(shown):
-        whole = column.whole or column.right or any(isinstance(row[position], datetime) for row in values)
-        justify: Literal["left", "right"] = "right" if column.right else "left"
-        title = Text(column.title.upper(), no_wrap=cut or None)
-        drawn.add_column(title, justify=justify, overflow=overflow, no_wrap=whole)
-    for row in values:
-        drawn.add_row(*(Text(_short(value), overflow=overflow, no_wrap=cut or None) for value in row))
-    return drawn
+    from llmgate.cli import drawing
+
+    return drawing.table(rows, columns, width, cut=cut)
 
 
-def plain(row: Row) -> dict[str, Any]:
-    """A row as JSON has it."""
-    return row if isinstance(row, dict) else row.model_dump(mode="json")
+def grid(row: Row, columns: Iterable[Column]) -> Table:
+    """One thing as lines of a title and a value."""
+    from llmgate.cli import drawing
+
+    return drawing.grid(row, columns)
 
 
 def console(stream: TextIO, width: int | None = None) -> Console:
@@ -186,20 +216,23 @@ def console(stream: TextIO, width: int | None = None) -> Console:
 
     With ``width`` it writes what a terminal of so many columns is to show.
     """
-    terminal = None if width is None else True
-    if width is None and not stream.isatty():
-        width = 10_000
-    colors: Literal["auto"] | None = None if os.environ.get("NO_COLOR") else "auto"
-    return Console(
-        file=stream,
-        highlight=False,
-        markup=False,
-        emoji=False,
-        soft_wrap=False,
-        width=width,
-        color_system=colors,
-        force_terminal=terminal,
-    )
+    from llmgate.cli import drawing
+
+    return drawing.console(stream, width)
+
+
+def colors(stream: TextIO, terminal: bool = False) -> bool:
+    """Whether to write colours there: NO_COLOR and ``--no-color`` forbid them, CLICOLOR_FORCE demands them."""
+    if colorless.get() or os.environ.get("NO_COLOR"):
+        return False
+    if os.environ.get("CLICOLOR_FORCE", "0") not in ("", "0"):
+        return True
+    return (terminal or stream.isatty()) and os.environ.get("TERM") != "dumb"
+
+
+def plain(row: Row) -> dict[str, Any]:
+    """A row as JSON has it."""
+    return row if isinstance(row, dict) else row.model_dump(mode="json")
 
 
 def error_body(error: LLMGateError) -> dict[str, str | None]:
@@ -207,12 +240,22 @@ def error_body(error: LLMGateError) -> dict[str, str | None]:
     return {"code": error.code, "message": error.message, "hint": error.hint, "request_id": error.request_id}
 
 
-def report(error: LLMGateError, as_json_text: bool, stream: TextIO) -> None:
-    """Print an error: a sentence and what to do about it, or JSON."""
+def report(error: LLMGateError, as_json_text: bool, stream: TextIO, *, debug: bool = False) -> None:
+    """Print an error: a sentence and what to do about it, or JSON.
+
+    The daemon's id of the request is for whoever looks into its log: told of what is the gateway's own failure, and
+    always with ``debug``.
+    """
     if as_json_text:
         stream.write(as_json({"error": error_body(error)}) + "\n")
         return
-    target = console(stream)
-    target.print(Text.assemble(("Error: ", "bold red"), clean(error.message, keep="\n")))
+    begin, end = ("\x1b[1;31m", "\x1b[0m") if colors(stream) else ("", "")
+    stream.write(f"{begin}Error: {end}" + "\n".join(_told(error, debug)) + "\n")
+
+
+def _told(error: LLMGateError, debug: bool) -> Iterator[str]:
+    yield clean(error.message, keep="\n")
     if error.hint:
-        target.print(Text(clean(error.hint, keep="\n")))
+        yield clean(error.hint, keep="\n")
+    if error.request_id and (debug or type(error) is LLMGateError):
+        yield f"Request: {clean(error.request_id)}"

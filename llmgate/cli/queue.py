@@ -2,39 +2,36 @@
 
 from __future__ import annotations
 
-import asyncio
-import sys
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from llmgate.cli.command import Cli, command, group
-from llmgate.cli.options import LimitOption
+from llmgate.cli.options import IntervalOption, WatchOption
 from llmgate.cli.output import Format, clean
-from llmgate.cli.queue_columns import DAEMONS, STATS, WAITING, state_of
-from llmgate.cli.watch import watch_queue
+from llmgate.cli.queue_columns import DAEMONS, RUNNING, STATS, WAITING, state_of
+
+if TYPE_CHECKING:  # httpx and pydantic are not needed to show the help
+    from llmgate.client import AdminClient
+    from llmgate.schemas import Running, Waiting
 
 queue = group("queue", "The waiting line.")
 PoolArgument = Annotated[str, typer.Argument(metavar="POOL", help="Name of the pool.")]
-TicketArgument = Annotated[str, typer.Argument(metavar="ID", help="Id of the waiting request.")]
+OwnerOption = Annotated[str | None, typer.Option(help="Only this one's, e.g. key:aB3dE5gH7j.")]
+TicketArgument = Annotated[str, typer.Argument(metavar="TICKET", help="Id of the waiting request.")]
 
 
 @command(queue, "stats")
-async def stats(
-    cli: Cli,
-    watch: Annotated[bool, typer.Option("--watch", "-w", help="Again every second, until Ctrl-C.")] = False,
-) -> None:
-    """Show every pool, in all daemons together: slots, who runs, who waits."""
-    async with cli.client() as client:
-        while True:
-            pools = await client.queue_stats()
-            if watch and cli.out.form is Format.TABLE and sys.stdout.isatty():
-                sys.stdout.write("\x1b[H\x1b[2J")
-            cli.out.rows(pools, STATS, name="pool")
-            sys.stdout.flush()
-            if not watch:
-                return
-            await asyncio.sleep(1)
+async def stats(cli: Cli, watch: WatchOption = False, interval: IntervalOption = 1) -> None:
+    """Show every pool, in all daemons together: slots, who runs, who waits.
+
+    Examples:
+      llmgate queue stats --watch
+      llmgate queue stats --fields pool,waiting,oldest_wait
+    """
+    from llmgate.cli.watching import looking
+
+    await looking(cli, lambda client: client.queue_stats(), STATS, watch=watch, interval=interval, name="pool")
 
 
 @command(queue, "status")
@@ -57,14 +54,43 @@ async def watch(
     interval: Annotated[float, typer.Option(help="Seconds between two looks.", min=0.1, max=3600)] = 1,
 ) -> None:
     """Watch pools, daemons and who waits, until Ctrl-C; without a terminal, a line of JSON each time."""
+    from llmgate.cli.watch import watch_queue
+
     await watch_queue(cli, interval)
 
 
 @command(queue, "list")
-async def list_waiting(cli: Cli, limit: LimitOption = 500) -> None:
-    """List who waits, in the order of service."""
-    async with cli.client() as client:
-        cli.out.rows(await client.waiting(limit), WAITING, name="ticket_id")
+async def list_waiting(
+    cli: Cli,
+    owner: OwnerOption = None,
+    limit: Annotated[int, typer.Option(help="At most so many rows.", min=1, max=500)] = 500,
+    watch: WatchOption = False,
+    interval: IntervalOption = 1,
+) -> None:
+    """List who waits, in the order of service: at most the first 500."""
+    from llmgate.cli.watching import looking
+
+    async def look(client: AdminClient) -> list[Waiting]:
+        return await client.waiting(limit, owner=owner)
+
+    await looking(cli, look, WAITING, watch=watch, interval=interval, name="ticket_id")
+
+
+@command(queue, "running")
+async def list_running(
+    cli: Cli,
+    owner: OwnerOption = None,
+    pool: Annotated[str | None, typer.Option(help="Only in this pool.")] = None,
+    watch: WatchOption = False,
+    interval: IntervalOption = 1,
+) -> None:
+    """List who holds a slot, in all daemons together."""
+    from llmgate.cli.watching import looking
+
+    async def look(client: AdminClient) -> list[Running]:
+        return await client.running(owner=owner, pool=pool)
+
+    await looking(cli, look, RUNNING, watch=watch, interval=interval, name="ticket_id")
 
 
 @command(queue, "cancel")

@@ -138,3 +138,12 @@ WAITING = (
     Column("waited", lambda place: f"{place.waited:.1f} s", right=True),
     Column("expected", lambda place: seconds(place.estimated_wait), right=True),
 )
+RUNNING = (
+    Column("id", lambda held: held.ticket_id, whole=True),
+    Column("pool", lambda held: held.pool, wide=True),
+    Column("model", lambda held: held.model),
+    Column("who", lambda held: held.owner),
+    Column("level", lambda held: held.level, right=True),
+    Column("upstream", lambda held: held.upstream),
+    Column("for", lambda held: precise(held.running_for), right=True),
+)

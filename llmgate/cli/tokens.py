@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from llmgate.cli.command import Cli, command, group
-from llmgate.cli.options import Expires, LevelOption, LimitOption, Role, RoleOption, chosen
+from llmgate.cli.options import AllOption, Expires, LevelOption, LimitOption, Role, RoleOption, chosen
 from llmgate.cli.output import Column
 from llmgate.errors import Conflict
 
@@ -18,6 +19,16 @@ tokens = group("tokens", "Registration tokens, with which people make their own 
 TokenArgument = Annotated[
     str, typer.Argument(metavar="TOKEN", help="Id, or label where only one has it; not its text.")
 ]
+
+
+class State(StrEnum):
+    """What has become of a token."""
+
+    USABLE = "usable"
+    USED = "used"
+    EXPIRED = "expired"
+    REVOKED = "revoked"
+
 
 COLUMNS = (
     Column("label", lambda token: token.label),
@@ -32,10 +43,19 @@ DETAILS = (*COLUMNS, Column("created", lambda token: token.created_at), Column("
 
 
 @command(tokens, "list")
-async def list_tokens(cli: Cli, limit: LimitOption = 1000) -> None:
+async def list_tokens(
+    cli: Cli,
+    state: Annotated[State | None, typer.Option(help="usable, used, expired or revoked.", show_default=False)] = None,
+    created_by: Annotated[str | None, typer.Option(help="Only those that this one made, by name.")] = None,
+    limit: LimitOption = 1000,
+    every: AllOption = False,
+) -> None:
     """List registration tokens."""
+    from llmgate.cli.listing import listing
+
+    filters = chosen(state=state, created_by=created_by)
     async with cli.client() as client:
-        cli.out.rows(await client.tokens.rows(limit), COLUMNS)
+        await listing(cli, client.tokens, COLUMNS, limit=None if every else limit, **filters)
 
 
 @command(tokens, "show")
@@ -54,7 +74,12 @@ async def create(
     level: LevelOption = None,
     expires: Expires = None,
 ) -> None:
-    """Create a registration token and print it, once."""
+    """Create a registration token and print it, once.
+
+    Examples:
+      llmgate tokens create "for Ann" --expires 7d
+      llmgate tokens create course --uses 30 --level 4 -o json | jq -r .token
+    """
     from llmgate import schemas
     from llmgate.validation import compose
 

@@ -1,18 +1,23 @@
-"""`llmgate usage`, `requests list` and `upstreams list`: what was used, and what serves."""
+"""`llmgate usage` and `requests list`: what was used."""
 
 from __future__ import annotations
 
+import sys
+from datetime import datetime
 from enum import StrEnum
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from llmgate.cli.command import Cli, command, group
-from llmgate.cli.options import LimitOption, Since, Until
-from llmgate.cli.output import Column
+from llmgate.cli.options import AllOption, IntervalOption, LimitOption, OnlyLevel, Since, Until, WatchOption
+from llmgate.cli.output import Column, Format, clean
+from llmgate.errors import InvalidRequest
+
+if TYPE_CHECKING:  # httpx and pydantic are not needed to show the help
+    from llmgate.client import AdminClient
 
 requests = group("requests", "Finished requests.")
-upstreams = group("upstreams", "The servers that run the models.")
 
 
 class By(StrEnum):
@@ -55,37 +60,62 @@ REQUESTS = (
     Column("out", lambda row: row.output_tokens, right=True),
     Column("id", lambda row: row.request_id, whole=True, wide=True),
 )
-UPSTREAMS = (
-    Column("name", lambda row: row.name),
-    Column("kind", lambda row: row.kind, wide=True),
-    Column("url", lambda row: row.url, wide=True),
-    Column("pool", lambda row: row.pool),
-    Column("slots", lambda row: row.slots, right=True),
-    Column("state", lambda row: row.state),
-    Column("models", lambda row: row.models),
-    Column("reason", lambda row: row.reason),
-)
+
+ByOption = Annotated[By, typer.Option(help="What to sum by.")]
+ThenByOption = Annotated[By | None, typer.Option("--then-by", help="Sum each of these again by this.")]
+UserOption = Annotated[str | None, typer.Option(help="Only this user and its keys, by id or name.")]
+KeyOption = Annotated[str | None, typer.Option(help="Only this key, by id or name.")]
+ModelOption = Annotated[str | None, typer.Option(help="Only this model.")]
+PrincipalOption = Annotated[str | None, typer.Option(help="Only this one, e.g. key:aB3dE5gH7j or address:10.0.0.1.")]
 
 
 async def show_usage(
     cli: Cli,
-    by: Annotated[By, typer.Option(help="What to sum by.")] = By.PRINCIPAL,
+    by: ByOption = By.PRINCIPAL,
+    then_by: ThenByOption = None,
     since: Since = None,
     until: Until = None,
-    model: Annotated[str | None, typer.Option(help="Only this model.")] = None,
-    principal: Annotated[str | None, typer.Option(help="Only this one, e.g. key:aB3dE5gH7j.")] = None,
+    user: UserOption = None,
+    key: KeyOption = None,
+    model: ModelOption = None,
+    level: OnlyLevel = None,
+    principal: PrincipalOption = None,
+    csv: Annotated[bool, typer.Option("--csv", help="As a table for spreadsheets.")] = False,
+    watch: WatchOption = False,
+    interval: IntervalOption = 5,
 ) -> None:
-    """Show requests and tokens; of the last 24 hours unless told otherwise."""
-    query = {
-        "group_by": by.value,
-        "since": since.isoformat() if since else None,
-        "until": until.isoformat() if until else None,
-        "model": model,
-        "principal": principal,
-    }
-    async with cli.client() as client:
-        report = await client.usage(**query)
-    cli.out.rows(report.data, (Column(by.value, lambda row: row.name), *SUMS), name="key")
+    """Show requests and tokens; of the last 24 hours unless told otherwise.
+
+    Usage is kept by the hour: --since is rounded down to one.
+
+    Examples:
+      llmgate usage --by model --since 7d
+      llmgate usage --by day --then-by user --since 30d --csv > usage.csv
+      llmgate usage --by user -o json | jq '.[] | {name, output_tokens}'
+    """
+    chosen = {"principal": principal, "user": user, "key": key, "model": model, "level": level}
+    dimensions = {"group_by": by.value, "then_by": then_by.value if then_by else None}
+
+    def query() -> dict[str, Any]:
+        return {**dimensions, **chosen, "since": _written(since), "until": _written(until)}
+
+    if csv:
+        _check_csv(cli, watch=watch)
+        async with cli.client() as client:
+            table = await client.usage.csv(**query())
+        # As it came: lines end as RFC 4180 wants it.
+        sys.stdout.write(clean(table, keep="\r\n\t"))
+        return
+    from llmgate.cli.watching import looking
+
+    columns = [Column(by.value, lambda row: row.name)]
+    if then_by is not None:
+        columns.append(Column(then_by.value, lambda row: row.then_name))
+
+    async def look(client: AdminClient) -> list[Any]:
+        return list((await client.usage.report(**query())).data)
+
+    await looking(cli, look, (*columns, *SUMS), watch=watch, interval=interval, name="key")
 
 
 def mount_usage(app: typer.Typer) -> None:
@@ -95,19 +125,45 @@ def mount_usage(app: typer.Typer) -> None:
 @command(requests, "list")
 async def list_requests(
     cli: Cli,
-    model: Annotated[str | None, typer.Option(help="Only this model.")] = None,
+    user: UserOption = None,
+    key: KeyOption = None,
+    model: ModelOption = None,
     outcome: Annotated[str | None, typer.Option(help="Only this outcome, e.g. upstream_failed.")] = None,
-    principal: Annotated[str | None, typer.Option(help="Only this one, e.g. key:aB3dE5gH7j.")] = None,
+    level: OnlyLevel = None,
+    upstream: Annotated[str | None, typer.Option(help="Only what ran there.")] = None,
+    since: Since = None,
+    until: Until = None,
+    principal: PrincipalOption = None,
     limit: LimitOption = 50,
+    every: AllOption = False,
 ) -> None:
-    """List finished requests, newest first."""
+    """List finished requests, newest first.
+
+    Examples:
+      llmgate requests list --key nightly --outcome upstream_failed --since 24h
+      llmgate requests list --all -o jsonl > requests.jsonl
+    """
+    from llmgate.cli.listing import listing
+
+    chosen = {"user": user, "key": key, "model": model, "outcome": outcome, "level": level, "upstream": upstream}
     async with cli.client() as client:
-        rows = await client.requests(limit, model=model, outcome=outcome, principal=principal)
-    cli.out.rows(rows, REQUESTS, name="request_id")
+        await listing(
+            cli,
+            client.requests,
+            REQUESTS,
+            limit=None if every else limit,
+            name="request_id",
+            principal=principal,
+            since=_written(since),
+            until=_written(until),
+            **chosen,
+        )
 
 
-@command(upstreams, "list")
-async def list_upstreams(cli: Cli) -> None:
-    """List the upstreams, how they do and what they serve."""
-    async with cli.client() as client:
-        cli.out.rows(await client.upstreams(), UPSTREAMS, name="name")
+def _written(moment: datetime | None) -> str | None:
+    return None if moment is None else moment.isoformat()
+
+
+def _check_csv(cli: Cli, *, watch: bool) -> None:
+    if watch or cli.options.fields or cli.out.form is not Format.TABLE:
+        raise InvalidRequest("--csv goes neither with --watch nor with --fields nor with another output.")

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from llmgate.cli.command import Cli, command, group
 from llmgate.cli.options import (
+    AllOption,
+    ForceOption,
     LevelOption,
     LimitOption,
     NoLevelOption,
@@ -20,9 +22,6 @@ from llmgate.cli.options import (
     chosen,
 )
 from llmgate.cli.output import Column
-
-if TYPE_CHECKING:  # httpx and pydantic are not needed to show the help
-    from llmgate.client import AdminClient
 
 users = group("users", "Who may log in.")
 UserArgument = Annotated[str, typer.Argument(metavar="USER", help="Id or name.")]
@@ -39,10 +38,18 @@ DETAILS = (*COLUMNS, Column("created", lambda user: user.created_at), Column("ch
 
 
 @command(users, "list")
-async def list_users(cli: Cli, search: SearchOption = None, limit: LimitOption = 1000) -> None:
-    """List users."""
+async def list_users(
+    cli: Cli, search: SearchOption = None, limit: LimitOption = 1000, every: AllOption = False
+) -> None:
+    """List users.
+
+    Examples:
+      llmgate users list --fields name,role,last_login_at
+    """
+    from llmgate.cli.listing import listing
+
     async with cli.client() as client:
-        cli.out.rows(await client.users.rows(limit, search=search), COLUMNS)
+        await listing(cli, client.users, COLUMNS, limit=None if every else limit, search=search)
 
 
 @command(users, "show")
@@ -81,25 +88,29 @@ async def update(
     level: LevelOption = None,
     no_level: NoLevelOption = False,
     disabled: Annotated[bool | None, typer.Option("--disable/--enable", help="Whether it may log in.")] = None,
+    force: ForceOption = False,
 ) -> None:
-    """Change a user. Disabling ends its sessions and stops its keys."""
+    """Change a user. Disabling ends its sessions and stops its keys; oneself only with --force."""
     from llmgate import schemas
     from llmgate.validation import compose
 
     changes = chosen(name=name, role=role, level=level, disabled=disabled)
     if no_level:
         changes["level"] = None
+    body = compose(schemas.UserUpdate, **changing(**changes))
     async with cli.client() as client:
-        if changes.get("disabled") or changes.get("role") is Role.USER:
-            await _confirm_for_oneself(cli, client, user, "disable" if changes.get("disabled") else "demote")
-        cli.out.record(await client.users.update(user, compose(schemas.UserUpdate, **changing(**changes))), DETAILS)
+        cli.out.record(await client.users.update(user, body, force=force), DETAILS)
 
 
-@command(users, "passwd")
-async def passwd(
+@command(users, "password")
+async def set_password(
     cli: Cli, user: UserArgument, password_stdin: PasswordStdin = False, password_file: PasswordFile = None
 ) -> None:
-    """Set a user's password and end its sessions."""
+    """Set a user's password and end its sessions.
+
+    Examples:
+      llmgate users password ada --password-file new-password
+    """
     prompt = f"New password for {user}"
     password = cli.secret(prompt, from_stdin=password_stdin, file=password_file, repeat=True)
     async with cli.client() as client:
@@ -107,17 +118,13 @@ async def passwd(
     cli.out.message(f"The password of {user} is changed, and its sessions are ended.")
 
 
+command(users, "passwd", hidden=True)(set_password)  # what it was called first
+
+
 @command(users, "delete")
-async def delete(cli: Cli, user: UserArgument) -> None:
-    """Delete a user with its keys and sessions."""
+async def delete(cli: Cli, user: UserArgument, force: ForceOption = False) -> None:
+    """Delete a user with its keys and sessions; oneself only with --force."""
     cli.confirm(f"Delete the user {user}, with its keys and sessions")
     async with cli.client() as client:
-        await client.users.delete(user)
+        await client.users.delete(user, force=force)
     cli.out.message(f"Deleted the user {user}.")
-
-
-async def _confirm_for_oneself(cli: Cli, client: AdminClient, user: str, verb: str) -> None:
-    """Who takes their own rights away cannot give them back."""
-    me = await client.me()
-    if user == me.user_id or (me.session_id is not None and user.casefold() == me.name.casefold()):
-        cli.confirm(f"This is you. Really {verb} {user}")

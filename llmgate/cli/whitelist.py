@@ -8,7 +8,17 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from llmgate.cli.command import Cli, command, group
-from llmgate.cli.options import Expires, LevelOption, NeverExpires, NoLevelOption, changing, chosen
+from llmgate.cli.options import (
+    AllOption,
+    Expires,
+    ForceOption,
+    LevelOption,
+    LimitOption,
+    NeverExpires,
+    NoLevelOption,
+    changing,
+    chosen,
+)
 from llmgate.cli.output import Column
 from llmgate.errors import NotFound
 
@@ -26,13 +36,31 @@ COLUMNS = (
     Column("id", lambda entry: entry.id, whole=True),
 )
 DETAILS = (*COLUMNS, Column("created", lambda entry: entry.created_at))
+TEST = (
+    Column("address", lambda found: found.address),
+    Column("let in by", lambda found: found.entry.cidr if found.entry else "nothing: it needs a credential"),
+    Column("label", lambda found: found.entry.label if found.entry else None),
+    Column("level", lambda found: found.level),
+    Column("whitelist", lambda found: "on" if found.enabled else "off (auth.whitelist): no entry counts"),
+    Column("you come from", lambda found: found.your_address),
+    Column("connection from", lambda found: found.peer),
+    Column("X-Forwarded-For", lambda found: found.forwarded_for),
+    Column("which means", lambda found: found.explanation),
+)
 
 
 @command(whitelist, "list")
-async def list_entries(cli: Cli) -> None:
+async def list_entries(
+    cli: Cli,
+    search: Annotated[str | None, typer.Option(help="Only networks or labels that contain this.")] = None,
+    limit: LimitOption = 1000,
+    every: AllOption = False,
+) -> None:
     """List whitelisted networks."""
+    from llmgate.cli.listing import listing
+
     async with cli.client() as client:
-        cli.out.rows(await client.whitelist.rows(10_000), COLUMNS)
+        await listing(cli, client.whitelist, COLUMNS, limit=None if every else limit, search=search)
 
 
 @command(whitelist, "show")
@@ -49,14 +77,20 @@ async def add(
     label: Annotated[str, typer.Option(help="What it is.")] = "",
     level: LevelOption = None,
     expires: Expires = None,
+    force: ForceOption = False,
 ) -> None:
-    """Let a network in without a credential."""
+    """Let a network in without a credential. Refused, without --force, where it lowers your own address's level.
+
+    Examples:
+      llmgate whitelist add 192.168.1.0/24 --label office --level 2
+    """
     from llmgate import schemas
     from llmgate.validation import compose
 
     wanted = chosen(cidr=network, label=label, level=level, expires_at=expires)
     async with cli.client() as client:
-        cli.out.record(await client.whitelist.create(compose(schemas.WhitelistCreate, **wanted)), DETAILS)
+        made = await client.whitelist.create(compose(schemas.WhitelistCreate, **wanted), force=force)
+    cli.out.record(made, DETAILS)
 
 
 @command(whitelist, "update")
@@ -68,8 +102,9 @@ async def update(
     no_level: NoLevelOption = False,
     expires: Expires = None,
     never_expires: NeverExpires = False,
+    force: ForceOption = False,
 ) -> None:
-    """Change an entry. (Another network is another entry.)"""
+    """Change an entry. (Another network is another entry.) Refused, without --force, where it harms your address."""
     from llmgate import schemas
     from llmgate.validation import compose
 
@@ -77,19 +112,35 @@ async def update(
     changes.update({field: None for field, taken in (("level", no_level), ("expires_at", never_expires)) if taken})
     body = compose(schemas.WhitelistUpdate, **changing(**changes))
     async with cli.client() as client:
-        cli.out.record(await client.whitelist.update(await _id_of(client, entry), body), DETAILS)
+        cli.out.record(await client.whitelist.update(await _id_of(client, entry), body, force=force), DETAILS)
 
 
-async def remove(cli: Cli, entry: EntryArgument) -> None:
-    """Ask this network for a credential again."""
-    cli.confirm(f"Remove {entry} from the whitelist")
+async def delete(cli: Cli, entry: EntryArgument, force: ForceOption = False) -> None:
+    """Ask this network for a credential again. Refused, without --force, where your own address needs the entry."""
+    cli.confirm(f"Delete {entry} from the whitelist")
     async with cli.client() as client:
-        await client.whitelist.delete(await _id_of(client, entry))
-    cli.out.message(f"Removed {entry}.")
+        await client.whitelist.delete(await _id_of(client, entry), force=force)
+    cli.out.message(f"Deleted {entry}.")
 
 
-command(whitelist, "remove")(remove)
-command(whitelist, "delete", hidden=True)(remove)
+command(whitelist, "delete")(delete)
+command(whitelist, "remove", hidden=True)(delete)
+
+
+@command(whitelist, "test")
+async def test(
+    cli: Cli,
+    address: Annotated[
+        str | None, typer.Argument(help="Which address. Without one: where you come from.", show_default=False)
+    ] = None,  # noqa: PT028 - it is a command, and no test
+) -> None:
+    """Say which entry lets an address in, and where the gateway thinks that you come from.
+
+    Examples:
+      llmgate whitelist test 192.168.1.17
+    """
+    async with cli.client() as client:
+        cli.out.record(await client.whitelist.test(address), TEST, name="level")
 
 
 async def _id_of(client: AdminClient, entry: str) -> str:

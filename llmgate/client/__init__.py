@@ -9,7 +9,15 @@ from typing import Any, Self
 from pydantic import SecretStr
 
 from llmgate import schemas
+from llmgate.client.activity import Activity
+from llmgate.client.events import Events
+from llmgate.client.keys import Keys
+from llmgate.client.models import Models
 from llmgate.client.noun import Noun, named
+from llmgate.client.sessions import Sessions
+from llmgate.client.settings import Settings
+from llmgate.client.usage import Usage, requests
+from llmgate.client.whitelist import Whitelist
 from llmgate.connection import Connection, Credentials, FixedToken, lines, raise_for_status, segment
 from llmgate.errors import LLMGateError, UpstreamCut
 
@@ -28,6 +36,9 @@ class AdminClient:
         wire = Connection(url, credentials or FixedToken(None), timeout)
         self._wire = wire
         self.url = wire.url
+        self.events = Events(wire)
+        self.usage = Usage(wire)
+        self.requests = requests(wire)
         self.users = Noun(wire, "user", "/admin/v1/users", schemas.User, schemas.User, schemas.Page[schemas.User])
         self.tokens = Noun(
             wire,
@@ -37,15 +48,21 @@ class AdminClient:
             schemas.NewRegistrationToken,
             schemas.Page[schemas.RegistrationToken],
         )
-        self.keys = Noun(wire, "key", "/admin/v1/keys", schemas.ApiKey, schemas.NewApiKey, schemas.Page[schemas.ApiKey])
-        self.whitelist = Noun(
+        self.keys = Keys(wire)
+        self.upstreams = Noun(
             wire,
-            "whitelist entry",
-            "/admin/v1/whitelist",
-            schemas.WhitelistEntry,
-            schemas.WhitelistEntry,
-            schemas.Page[schemas.WhitelistEntry],
+            "upstream",
+            "/admin/v1/upstreams",
+            schemas.Upstream,
+            schemas.Upstream,
+            schemas.Page[schemas.Upstream],
         )
+        self.pools = Noun(wire, "pool", "/admin/v1/pools", schemas.Pool, schemas.Pool, schemas.Page[schemas.Pool])
+        self.models = Models(wire)
+        self.whitelist = Whitelist(wire)
+        self.sessions = Sessions(wire)
+        self.activity = Activity(wire)
+        self.settings = Settings(wire)
 
     async def __aenter__(self) -> Self:
         return self
@@ -88,12 +105,15 @@ class AdminClient:
     async def queue_status(self) -> schemas.QueueStatus:
         return await self._wire.ask("GET", "/admin/v1/queue/status", schemas.QueueStatus)
 
-    async def waiting(self, limit: int = 500) -> list[schemas.Waiting]:
-        page = schemas.Page[schemas.Waiting]
-        return (await self._wire.ask("GET", "/admin/v1/queue/waiting", page, query={"limit": limit})).data
+    async def waiting(self, limit: int = 500, **filters: Any) -> list[schemas.Waiting]:
+        """Who waits, in the order of service. ``filters``: owner."""
+        page, query = schemas.Page[schemas.Waiting], {"limit": limit, **filters}
+        return (await self._wire.ask("GET", "/admin/v1/queue/waiting", page, query=query)).data
 
-    async def running(self) -> list[schemas.Running]:
-        return (await self._wire.ask("GET", "/admin/v1/queue/running", schemas.Page[schemas.Running])).data
+    async def running(self, **filters: Any) -> list[schemas.Running]:
+        """Who holds a slot. ``filters``: owner, pool."""
+        page = schemas.Page[schemas.Running]
+        return (await self._wire.ask("GET", "/admin/v1/queue/running", page, query=filters)).data
 
     async def cancel(self, ticket: str) -> None:
         with named("waiting request", ticket, "llmgate queue list"):
@@ -116,28 +136,10 @@ class AdminClient:
 
     # -- the rest ------------------------------------------------------------------------------
 
-    async def usage(self, **query: Any) -> schemas.UsageReport:
-        return await self._wire.ask("GET", "/admin/v1/usage", schemas.UsageReport, query=query)
-
-    async def requests(self, limit: int, **filters: Any) -> list[schemas.RequestRecord]:
-        """The last ``limit`` finished requests, newest first."""
-        log = Noun(
-            self._wire,
-            "request",
-            "/admin/v1/requests",
-            schemas.RequestRecord,
-            schemas.RequestRecord,
-            schemas.Page[schemas.RequestRecord],
-        )
-        return await log.rows(limit, **filters)
-
-    async def upstreams(self) -> list[schemas.Upstream]:
-        return (await self._wire.ask("GET", "/admin/v1/upstreams", schemas.Page[schemas.Upstream])).data
-
     async def system(self) -> schemas.System:
         return await self._wire.ask("GET", "/admin/v1/system", schemas.System)
 
-    async def models(self) -> list[str]:
+    async def usable_models(self) -> list[str]:
         """Names of the models that this caller may use."""
         response = await self._wire.send("GET", "/api/tags")
         with self._wire.readable():
@@ -161,3 +163,7 @@ class AdminClient:
                 if chunk.get("done"):
                     return
         raise UpstreamCut("The answer ended before it was complete.")
+
+    async def openapi(self, mount: str = "admin/v1") -> dict[str, Any]:
+        """The description of an API of the daemon's, as OpenAPI 3.1. ``mount``: admin/v1, or gate."""
+        return (await self._wire.ask("GET", f"/{mount}/openapi.json", schemas.Answer)).model_dump()

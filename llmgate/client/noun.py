@@ -19,6 +19,7 @@ New = TypeVar("New", bound=schemas.Answer)
 class Noun(Generic[Row, New]):
     """The verbs that the nouns of the admin API share. Rows are found by id, users and keys also by name.
 
+    ``force`` is for what would otherwise be refused because it locks the caller out (WouldLockOut).
     What is not found is told by ``what`` it is and its name.
     """
 
@@ -54,26 +55,30 @@ class Noun(Generic[Row, New]):
         with self._named(row):
             return await self._connection.ask("GET", self._at(row), self._row)
 
-    async def create(self, body: schemas.Request) -> New:
-        return await self._connection.ask("POST", self._path, self._new, body=body)
+    async def create(self, body: schemas.Request, *, force: bool = False) -> New:
+        return await self._connection.ask("POST", self._path, self._new, query=_forced(force), body=body)
 
-    async def update(self, row: str, body: schemas.Update) -> Row:
+    async def update(self, row: str, body: schemas.Update, *, force: bool = False) -> Row:
         with self._named(row):
-            return await self._connection.ask("PATCH", self._at(row), self._row, body=body)
+            return await self._connection.ask("PATCH", self._at(row), self._row, query=_forced(force), body=body)
 
     async def revoke(self, row: str) -> Row:
         with self._named(row):
             return await self._connection.ask("POST", f"{self._at(row)}/revoke", self._row)
 
-    async def delete(self, row: str) -> None:
+    async def delete(self, row: str, *, force: bool = False) -> None:
         with self._named(row):
-            await self._connection.tell("DELETE", self._at(row))
+            await self._connection.send("DELETE", self._at(row), query=_forced(force))
 
     def _named(self, row: str) -> AbstractContextManager[None]:
         return named(self._what, row, f"llmgate {self._path.rpartition('/')[2]} list")
 
     def _at(self, row: str) -> str:
         return f"{self._path}/{segment(row)}"
+
+
+def _forced(force: bool) -> dict[str, Any] | None:
+    return {"force": True} if force else None
 
 
 @contextmanager

@@ -100,21 +100,23 @@ class OnTerminal:
 
 
 @asynccontextmanager
-async def on_terminal(*arguments: str, directory: Path) -> AsyncIterator[OnTerminal]:
+async def on_terminal(
+    *arguments: str, directory: Path, command: tuple[str, ...] = COMMAND
+) -> AsyncIterator[OnTerminal]:
     terminal, inside = pty.openpty()
     attributes = termios.tcgetattr(inside)
     attributes[3] &= ~termios.ECHO
     termios.tcsetattr(inside, termios.TCSANOW, attributes)
     environ = {**os.environ, "LLMGATE_CONFIG_DIR": str(directory), "TERM": "xterm"}
     process = await asyncio.create_subprocess_exec(
-        *COMMAND,
+        *command,
         *arguments,
         stdin=inside,
         stdout=inside,
         stderr=inside,
         env=environ,
         start_new_session=True,
-        preexec_fn=lambda: _own(inside),
+        preexec_fn=lambda: own_terminal(inside),
     )
     os.close(inside)
     running = OnTerminal(process, terminal)
@@ -130,7 +132,7 @@ async def on_terminal(*arguments: str, directory: Path) -> AsyncIterator[OnTermi
         os.close(terminal)
 
 
-def _own(terminal: int) -> None:
+def own_terminal(terminal: int) -> None:
     """Make the terminal the process's controlling one: Ctrl-C is then a signal."""
     import fcntl  # noqa: PLC0415  runs between fork and exec
 

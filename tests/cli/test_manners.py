@@ -21,8 +21,8 @@ from tests.admin.harness import Site
 from tests.cli.harness import COMMAND, llmgate, on_terminal
 
 HEAVY = (
-    "aio_pika", "fastapi", "httpx", "jose", "llmgate.client", "llmgate.daemon", "passlib", "pydantic",
-    "pydantic_settings", "sqlalchemy", "textual", "uvicorn",
+    "aio_pika", "asyncio", "fastapi", "httpx", "jose", "llmgate.client", "llmgate.daemon", "passlib", "pydantic",
+    "pydantic_settings", "rich", "sqlalchemy", "textual", "uvicorn",
 )  # fmt: skip
 
 

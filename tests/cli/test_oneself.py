@@ -24,11 +24,12 @@ async def test_without_a_login_there_is_no_password_to_change(site: Site) -> Non
     assert "llmgate login" in nobody.err
 
 
-async def test_taking_ones_own_rights_away_asks_first(root: Site) -> None:
-    for change in (("--role", "user"), ("--disable",)):
-        asked = await llmgate("users", "update", "ROOT", *change)
-        assert asked.code == 2
-        assert "This is you." in asked.err
-        (await llmgate("users", "update", "ada", *change)).ok()
+async def test_taking_ones_own_rights_away_needs_force(root: Site) -> None:
     await root.made("users", name="second", password=PASSWORD, role="admin")
-    (await llmgate("users", "update", "root", "--role", "user", "--yes")).ok()
+    for change in (("update", "ROOT", "--role", "user"), ("update", "root", "--disable"), ("delete", "root")):
+        refused = await llmgate("users", *change, "--yes")
+        assert refused.code == 6
+        assert "This is you" in refused.err
+        assert "--force" in refused.err
+    (await llmgate("users", "update", "ada", "--disable")).ok()
+    (await llmgate("users", "update", "root", "--role", "user", "--force")).ok()

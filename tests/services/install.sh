@@ -9,6 +9,10 @@ fi
 if ! ls /usr/lib/rabbitmq/lib/rabbitmq_server-*/sbin/rabbitmq-server >/dev/null 2>&1; then
     missing="${missing:+$missing and }RabbitMQ"
 fi
+# The script of an administrator, which a test carries out, uses these.
+for tool in curl jq; do
+    command -v $tool >/dev/null 2>&1 || missing="${missing:+$missing and }$tool"
+done
 if [ -z "$missing" ]; then
     exit 0
 fi
@@ -77,3 +81,5 @@ echo "Installing $missing for the tests ..."
 $as_root apt-get update -q  # an old list names versions that are gone
 case $missing in *PostgreSQL*) install_postgresql ;; esac
 case $missing in *RabbitMQ*) install_rabbitmq ;; esac
+case $missing in *curl*) install curl ;; esac
+case $missing in *jq*) install jq ;; esac

@@ -115,12 +115,18 @@ class Connection:
         params: Mapping[str, str] | None = None,
         *,
         anonymous: bool = False,
+        silence: float | None = None,
     ) -> AsyncIterator[httpx.Response]:
-        """Send a request, once more with another token if the first was refused."""
+        """Send a request, once more with another token if the first was refused.
+
+        ``silence``: the longest time without a byte of the answer, in seconds; None: the connection's own.
+        """
         token = None if anonymous else await self._credentials.token(self)
         with self._reachable():
             url = self.url + path
             request = self._http.build_request(method, url, content=content, headers=headers, params=params or None)
+            if silence is not None:
+                request.extensions["timeout"] = {**request.extensions["timeout"], "read": silence}
             response = await self._open(request, token)
             try:
                 if response.status_code == 401 and token:

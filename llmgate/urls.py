@@ -1,7 +1,9 @@
-"""What a URL of a daemon looks like."""
+"""What a URL of a daemon, or of an upstream, looks like."""
 
 from __future__ import annotations
 
+import ipaddress
+import re
 from urllib.parse import urlsplit
 
 from llmgate.errors import InvalidRequest
@@ -22,3 +24,24 @@ def base_url(text: str) -> str:
     if not usable or " " in text:
         raise InvalidRequest("This is not the URL of a daemon.", hint="It looks like http://127.0.0.1:11435.")
     return text.rstrip("/")
+
+
+_BASE = re.compile(r"https?://(?:\[([0-9A-Fa-f:.]+)\]|([\w.-]+))(?::(\d{1,5}))?(?:/[!-~]*)?", re.ASCII)
+
+
+def is_base_url(text: str) -> bool:
+    """Whether it is http(s)://host[:port][/path] in ASCII, and every part can be used: no HTTP client chokes on it."""
+    found = _BASE.fullmatch(text)
+    if found is None or any(character in text for character in "?#@\\"):
+        return False
+    address, name, port = found.groups()
+    if port is not None and not 0 < int(port) < 65536:
+        return False
+    if address is not None:
+        try:
+            ipaddress.IPv6Address(address)
+        except ValueError:
+            return False
+        return True
+    labels = name.removesuffix(".").split(".")
+    return len(name) < 254 and all(0 < len(label) < 64 for label in labels)

@@ -12,7 +12,7 @@ from llmgate.errors import InvalidRequest
 Body = TypeVar("Body", bound=BaseModel)
 
 
-def compose(kind: type[Body], **values: Any) -> Body:
+def compose(kind: type[Body], /, **values: Any) -> Body:
     """A wire type of these values. Raises InvalidRequest, saying what is wrong with them."""
     try:
         return kind(**values)

@@ -13,10 +13,12 @@ from starlette.routing import BaseRoute, Mount, Route
 from starlette.types import Receive, Scope, Send
 
 from llmgate.daemon.admin import create_admin
+from llmgate.daemon.auth import routes
 from llmgate.daemon.auth.principals import Role
 from llmgate.daemon.catalogue import Answer, Catalogue, ReadRoute
 from llmgate.daemon.exchange import Exchange
 from llmgate.daemon.gate import create_gate
+from llmgate.daemon.management import Act, Management, ManagementRoute
 from llmgate.daemon.protocols import ENDPOINTS, protocol_of
 from llmgate.daemon.services import Services
 from llmgate.errors import LLMGateError, PermissionDenied, RouteNotFound
@@ -45,6 +47,7 @@ class Application:
 
 def _other_routes(services: Services) -> Starlette:
     routes = _read_routes(services)
+    routes += _management_routes(services)
     routes += [
         Route("/", _root),
         Route("/health/live", _live),
@@ -76,6 +79,20 @@ def _read_routes(services: Services) -> list[BaseRoute]:
     ]
 
 
+def _management_routes(services: Services) -> list[BaseRoute]:
+    """Ollama's own, for administrators. What is left of them (push, create, blobs) does not exist here."""
+    management = Management(services.models)
+
+    def route(path: str, method: str, act: Act) -> Route:
+        return Route(path, ManagementRoute(method, act, services.authenticator, services.client_address))
+
+    return [
+        route("/api/pull", "POST", management.pull),
+        route("/api/copy", "POST", management.copy),
+        route("/api/delete", "DELETE", management.delete),
+    ]
+
+
 async def nothing_here(scope: Scope, receive: Receive, send: Send) -> None:
     """404 for every path that is not listed, in the dialect of its beginning."""
     if scope["type"] == "websocket":
@@ -87,8 +104,9 @@ async def nothing_here(scope: Scope, receive: Receive, send: Send) -> None:
     if path.startswith(("/api/", "/v1/")):
         await exchange.fail(protocol_of(path), failure)
     else:
-        body = json.dumps(failure.problem()).encode()
-        await exchange.answer(failure.status, body, b"application/problem+json")
+        body = json.dumps(failure.problem(exchange.request_id)).encode()
+        no_store = (b"cache-control", b"no-store")
+        await exchange.answer(failure.status, body, b"application/problem+json", [no_store])
 
 
 async def _root(request: Request) -> Response:
@@ -120,8 +138,9 @@ def _metrics(services: Services) -> Any:
             )
             if principal.role is not Role.ADMIN and principal.kind != "address":
                 raise PermissionDenied("Metrics are for administrators and whitelisted addresses.")
+            principal.check_route("/metrics", routes.METRICS)
         except LLMGateError as failure:
             return JSONResponse(failure.problem(), failure.status, media_type="application/problem+json")
-        return Response(services.metrics.render(), media_type=services.metrics.content_type)
+        return Response(await services.observers.metrics.render(), media_type=services.observers.metrics.content_type)
 
     return metrics

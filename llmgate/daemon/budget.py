@@ -13,9 +13,10 @@ RETRY_AFTER = 10.0
 
 
 class BodyBudget:
-    """Counts the bytes of all bodies that are held, from before they are read until their request has ended."""
+    """Counts the bytes of all bodies that are held, from before they are read until their request has ended.
+    ``limit`` tells how many there may be now."""
 
-    def __init__(self, limit: int) -> None:
+    def __init__(self, limit: Callable[[], int]) -> None:
         self._limit = limit
         self._held = 0
         self._held_by: Counter[str] = Counter()
@@ -26,13 +27,14 @@ class BodyBudget:
         owner's share is used up, QueueFull when everything is."""
 
         def reserve(size: int) -> None:
-            if self._held_by[owner] + size > self._limit // OWNER_SHARE:
+            limit = self._limit()
+            if self._held_by[owner] + size > limit // OWNER_SHARE:
                 raise LimitExceeded(
                     "Your waiting requests hold too much memory.",
                     hint="Let some of them finish.",
                     retry_after=RETRY_AFTER,
                 )
-            if self._held + size > self._limit:
+            if self._held + size > limit:
                 raise QueueFull("The waiting requests hold all the memory there is for them.", retry_after=RETRY_AFTER)
             self._held += size
             self._held_by[owner] += size

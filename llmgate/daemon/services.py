@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import ipaddress
-import os
-import secrets
-import socket
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
+from pathlib import Path
 
 import structlog
 
-from llmgate.config import Settings
+from llmgate.config import LoadedSettings, Settings
 from llmgate.daemon.auth.authenticator import Authenticator
 from llmgate.daemon.auth.ip_whitelist import Whitelist, client_address
 from llmgate.daemon.auth.passwords import PasswordHasher
@@ -22,22 +20,35 @@ from llmgate.daemon.auth.secrets import ServerSecret, load_or_create
 from llmgate.daemon.auth.sessions import Sessions
 from llmgate.daemon.auth.setup import FirstAdmin
 from llmgate.daemon.auth.throttle import LoginThrottle
+from llmgate.daemon.backend import create_queue, own_name, shape_of
+from llmgate.daemon.chain import ActivityChain
 from llmgate.daemon.changes import Changes
 from llmgate.daemon.clock import utc_now
-from llmgate.daemon.events import Event, EventBus, RequestFinished, UpstreamChanged
+from llmgate.daemon.events import EventBus
 from llmgate.daemon.exchange import Scope
 from llmgate.daemon.gateway import Gateway
-from llmgate.daemon.metrics import Metrics
+from llmgate.daemon.limits.keeper import TOPIC as LIMITS
+from llmgate.daemon.limits.keeper import LimitKeeper
+from llmgate.daemon.live import LiveSettings, as_loaded
+from llmgate.daemon.logs import set_log_level
+from llmgate.daemon.machine import Machine
+from llmgate.daemon.observers import Observers, change_of_settings, observe
 from llmgate.daemon.queue.interface import QueueManagerInterface
-from llmgate.daemon.queue.memory import MemoryQueueManager
+from llmgate.daemon.reconfiguration import Reconfiguration, learn
+from llmgate.daemon.retention import Retention
 from llmgate.daemon.revocation import Relearning
 from llmgate.daemon.store import instance
 from llmgate.daemon.store.database import Database, sqlite_url
 from llmgate.daemon.supervisor import Supervisor
+from llmgate.daemon.upstreams import effective
+from llmgate.daemon.upstreams.models import ModelKeeper
 from llmgate.daemon.upstreams.registry import UpstreamRegistry
+from llmgate.daemon.upstreams.sealing import TokenSeal
 from llmgate.daemon.usage import UsageRecorder
 from llmgate.errors import StoreUnavailable
 
+ACTIVITY_KEY = "activity"
+"""The purpose of the key that the activity log is chained with, see ``ServerSecret.derive``."""
 FLUSH_SECONDS = 5.0
 """At shutdown, longest wait for the last usage to be written."""
 
@@ -46,9 +57,11 @@ FLUSH_SECONDS = 5.0
 class Services:
     """The objects of one running daemon."""
 
-    settings: Settings
+    live: LiveSettings
+    reconfiguration: Reconfiguration
     database: Database
     changes: Changes
+    chain: ActivityChain
     secret: ServerSecret
     hasher: PasswordHasher
     sessions: Sessions
@@ -57,9 +70,13 @@ class Services:
     authenticator: Authenticator
     queue: QueueManagerInterface
     upstreams: UpstreamRegistry
+    seal: TokenSeal
+    models: ModelKeeper
     bus: EventBus
     usage: UsageRecorder
-    metrics: Metrics
+    limits: LimitKeeper
+    observers: Observers
+    machine: Machine
     gateway: Gateway
     supervisor: Supervisor
     client_address: Callable[[Scope], str]
@@ -70,6 +87,35 @@ class Services:
         """Somebody was revoked, disabled or changed: from now on everybody is judged anew, in all daemons."""
         self.authenticator.invalidate()
         self.queue.tell_revoked()
+
+    @property
+    def settings(self) -> Settings:
+        """Those in effect at this moment: not to be kept."""
+        return self.live.settings
+
+    @property
+    def configuration_file(self) -> str:
+        """The file, in words where there is none."""
+        return str(self.live.loaded.path or "the configuration file")
+
+    async def upstreams_changed(self) -> None:
+        """The upstreams of the database were changed: take them over, here and in all other daemons."""
+        await self.reconfiguration.spread()
+
+    async def settle(self) -> None:
+        """The settings may have changed, or the upstreams of the database: work with those from now on."""
+        async with self.database.read() as tx:
+            known = [one.settings for one in await effective.read(tx, self.settings, self.seal)]
+        self.upstreams.apply(known)
+        shape = shape_of(self.settings, known, self.secret, self.reconfiguration.version)
+        self.queue.apply(self.settings.queue, shape)
+
+    def follow(self, before: Settings, after: Settings) -> None:
+        """The settings have changed: act on what nobody reads anew each time."""
+        if (before.auth, before.levels) != (after.auth, after.levels):
+            self.authenticator.invalidate()
+        if before.health != after.health:
+            self.upstreams.apply_health(after.health)
 
     async def not_ready(self) -> list[str]:
         """Why the daemon should not be sent requests; empty when it is ready."""
@@ -92,7 +138,9 @@ class Services:
         if self.draining:
             return
         self.draining = True
+        self.observers.feed.close()
         self.gateway.refuse_new()
+        self.models.stop()
         await self.queue.shut()
         await self.gateway.finished(self.settings.server.drain_seconds)
 
@@ -116,6 +164,11 @@ def database_url(settings: Settings) -> str:
     return settings.database.url.get_secret_value() or sqlite_url(settings.state.dir / "llmgate.db")
 
 
+def secret_path(settings: Settings) -> Path:
+    """Where the secret key is."""
+    return settings.state.secret_file or settings.state.dir / "secret.key"
+
+
 async def open_database(settings: Settings) -> tuple[Database, ServerSecret]:
     """A migrated database together with the secret it was made with. The caller closes the database.
 
@@ -130,8 +183,7 @@ async def open_database(settings: Settings) -> tuple[Database, ServerSecret]:
         async with database.begin() as tx:
             # A new secret beside an old database would make every key in it useless.
             is_new = await instance.get(tx, "secret_fingerprint") is None
-            path = settings.state.secret_file or settings.state.dir / "secret.key"
-            secret = load_or_create(path, may_create=is_new)
+            secret = load_or_create(secret_path(settings), may_create=is_new)
             await instance.check_secret(tx, secret.fingerprint)
     except BaseException:
         await database.close()
@@ -139,97 +191,119 @@ async def open_database(settings: Settings) -> tuple[Database, ServerSecret]:
     return database, secret
 
 
+def changes_of(database: Database, secret: ServerSecret, bus: EventBus | None = None) -> Changes:
+    """What writes into the activity log of this database."""
+    return Changes(database, secret.derive(ACTIVITY_KEY), bus or EventBus())
+
+
+def seal_of(secret: ServerSecret) -> TokenSeal:
+    """What encrypts the bearer tokens of upstreams."""
+    return TokenSeal(secret.derive("upstream tokens"))
+
+
 @asynccontextmanager
-async def open_services(settings: Settings) -> AsyncIterator[Services]:
+async def open_services(configuration: Settings | LoadedSettings) -> AsyncIterator[Services]:
     """Build and start everything; stop and close it in reverse order."""
     async with AsyncExitStack() as stack:
-        database, secret = await open_database(settings)
+        live = LiveSettings(as_loaded(configuration))
+        live.on_change(lambda _, after: set_log_level(after.log.level))
+        database, secret = await open_database(live.settings)
         stack.push_async_callback(database.close)
+        version = await learn(database, live)
+        settings = live.settings
         bus = EventBus()
-        bus.subscribe(log_event)
-        hasher = PasswordHasher(min_length=settings.auth.password_min_length)
-        stack.callback(hasher.close)
-        changes = Changes(database, secret.derive("activity"), bus)
-        sessions = Sessions(database, changes, hasher, secret, settings, LoginThrottle())
-        whitelist = Whitelist()
+        live.on_change(lambda before, after: bus.publish(change_of_settings(before, after)))
+        changes = changes_of(database, secret, bus)
+        access = await _open_access(live, database, changes, secret)
+        stack.callback(access.hasher.close)
+        relearning = Relearning(database, access.whitelist, access.authenticator)
+        seal = seal_of(secret)
         async with database.read() as tx:
-            await whitelist.reload(tx)
-        authenticator = Authenticator(database, sessions, secret, whitelist, settings)
-        relearning = Relearning(database, whitelist, authenticator)
-        queue = create_queue(settings, secret, bus, relearning)
+            known = [one.settings for one in await effective.read(tx, settings, seal)]
+        queue = create_queue(settings, known, secret, version, bus, relearning)
         stack.push_async_callback(queue.close)
-        upstreams = UpstreamRegistry(settings.upstreams, settings.health, queue, bus)
+        upstreams = UpstreamRegistry(known, settings.health, queue, bus)
         stack.push_async_callback(upstreams.close)
-        usage = UsageRecorder(database, authenticator, settings.usage)
-        bus.subscribe(usage)
+        models = ModelKeeper(upstreams, changes)
+        stack.push_async_callback(models.close)
+        usage = UsageRecorder(database, access.authenticator, settings.usage)
         stack.push_async_callback(_flush, usage)
-        metrics = Metrics(queue)
-        bus.subscribe(metrics)
+        limits = create_limits(usage, queue)
+        observers = observe(bus, queue, upstreams, usage, own_name())
         resolve_address = address_resolver(settings.server.trusted_proxies)
         supervisor = Supervisor()
         stack.push_async_callback(supervisor.stop)
+        reconfiguration = Reconfiguration(live, version, database, changes, queue, lambda: services.settle())  # noqa: PLW0108 - made after it
         services = Services(
-            settings=settings,
+            live=live,
+            reconfiguration=reconfiguration,
             database=database,
             changes=changes,
+            chain=ActivityChain(database, secret.derive(ACTIVITY_KEY)),
             secret=secret,
-            hasher=hasher,
-            sessions=sessions,
-            first_admin=FirstAdmin(database, changes, hasher),
-            whitelist=whitelist,
-            authenticator=authenticator,
+            hasher=access.hasher,
+            sessions=access.sessions,
+            first_admin=FirstAdmin(database, changes, access.hasher),
+            whitelist=access.whitelist,
+            authenticator=access.authenticator,
             queue=queue,
             upstreams=upstreams,
+            seal=seal,
+            models=models,
             bus=bus,
             usage=usage,
-            metrics=metrics,
-            gateway=Gateway(settings, authenticator, upstreams, queue, bus, resolve_address),
+            limits=limits,
+            observers=observers,
+            machine=Machine(settings.state.dir),
+            gateway=Gateway(live, access.authenticator, upstreams, queue, limits, bus, resolve_address),
             supervisor=supervisor,
             client_address=resolve_address,
         )
-        supervisor.start("relearning", relearning.run())
-        await queue.start()
-        supervisor.start("queue", queue.run())
-        await upstreams.start()
-        supervisor.start("upstreams", upstreams.run())
-        supervisor.start("usage", usage.run())
-        supervisor.start("credentials", services.gateway.watch_credentials())
+        live.on_change(services.follow)
+        await _start(services, relearning)
         yield services
 
 
-def create_queue(
-    settings: Settings, secret: ServerSecret, bus: EventBus, relearning: Relearning
-) -> QueueManagerInterface:
-    """The backend that is configured. Raises ConfigError."""
-    if settings.queue.backend == "memory":
-        return MemoryQueueManager(settings.queue, emit=bus.publish)
-    from llmgate.daemon.queue.rabbitmq.manager import RabbitMQManager  # noqa: PLC0415 - one daemon needs no broker
+@dataclass(frozen=True, slots=True)
+class _Access:
+    """What knows who may come in."""
 
-    return RabbitMQManager(
-        settings.queue,
-        boot=secrets.token_hex(6),
-        name=f"{socket.gethostname()}/{os.getpid()}",
-        shape=shape_of(settings, secret),
-        pools=[upstream.pool_name for upstream in settings.upstreams],
-        emit=bus.publish,
-        on_revoked=relearning.note,
-    )
+    hasher: PasswordHasher
+    sessions: Sessions
+    whitelist: Whitelist
+    authenticator: Authenticator
 
 
-def shape_of(settings: Settings, secret: ServerSecret) -> dict[str, str | float]:
-    """What must be the same in all daemons of a cluster, by its name in the configuration."""
-    queue = settings.queue
-    shape: dict[str, str | float] = {
-        "secret key": secret.fingerprint,
-        "queue.queue_type": queue.queue_type,
-        "queue.aging_seconds": queue.aging_seconds,
-        "queue.aged_share": queue.aged_share,
-        "queue.settle_ms": queue.settle_ms,
-    }
-    for upstream in settings.upstreams:
-        shape[f"upstreams.{upstream.name}.pool"] = upstream.pool_name
-        shape[f"upstreams.{upstream.name}.slots"] = upstream.slots
-    return shape
+async def _open_access(live: LiveSettings, database: Database, changes: Changes, secret: ServerSecret) -> _Access:
+    hasher = PasswordHasher(min_length=lambda: live.auth.password_min_length)
+    sessions = Sessions(database, changes, hasher, secret, live, LoginThrottle())
+    whitelist = Whitelist()
+    async with database.read() as tx:
+        await whitelist.reload(tx)
+    return _Access(hasher, sessions, whitelist, Authenticator(database, sessions, secret, whitelist, live))
+
+
+async def _start(services: Services, relearning: Relearning) -> None:
+    """Everything that goes on in the background, in the order in which one needs the other."""
+    start = services.supervisor.start
+    start("relearning", relearning.run())
+    services.observers.start(services.supervisor)
+    await services.queue.start()
+    start("queue", services.queue.run())
+    await services.upstreams.start()
+    start("upstreams", services.upstreams.run())
+    start("settings", services.reconfiguration.run())
+    start("usage", services.usage.run())
+    start("limits", services.limits.run())
+    start("retention", Retention(services.database, services.chain, lambda: services.settings).run())
+    start("credentials", services.gateway.watch_credentials())
+
+
+def create_limits(usage: UsageRecorder, queue: QueueManagerInterface) -> LimitKeeper:
+    """What holds principals to their limits, together with the other daemons of the queue."""
+    keeper = LimitKeeper(read_spent=usage.spent, unwritten=usage.unwritten, clock=queue.now, tell=queue.tell)
+    queue.listen(LIMITS, keeper.heard)
+    return keeper
 
 
 async def _flush(usage: UsageRecorder) -> None:
@@ -238,30 +312,3 @@ async def _flush(usage: UsageRecorder) -> None:
             await usage.flush()
     except Exception:  # the daemon is going down: what matters now is that the loss is named
         structlog.get_logger("llmgate.usage").exception("usage_lost", rows=usage.pending)
-
-
-_requests_log = structlog.get_logger("llmgate.request")
-
-
-def log_event(event: Event) -> None:
-    """One line for each finished request and each change of an upstream."""
-    if isinstance(event, RequestFinished):
-        _requests_log.info(
-            "request",
-            id=event.request_id,
-            principal=f"{event.principal_kind}:{event.principal_id}",
-            route=event.route,
-            model=event.model,
-            upstream=event.upstream,
-            level=event.submitted_level,
-            outcome=event.outcome.value,
-            status=event.status,
-            error=event.error_code,
-            wait_ms=round(event.wait * 1000),
-            duration_ms=round(event.duration * 1000),
-            input_tokens=event.input_tokens,
-            output_tokens=event.output_tokens,
-        )
-    elif isinstance(event, UpstreamChanged):
-        say = _requests_log.info if event.usable else _requests_log.warning
-        say("upstream_changed", upstream=event.upstream, before=event.before, after=event.after, reason=event.reason)

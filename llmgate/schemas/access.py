@@ -1,13 +1,12 @@
-"""Users, registration tokens, API keys and the whitelist."""
+"""Users, registration tokens and the whitelist."""
 
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Annotated
 
-from pydantic import AwareDatetime, Field
+from pydantic import Field
 
-from llmgate.schemas.base import Answer, Level, Name, Password, Request, RoleName, Update
+from llmgate.schemas.base import Answer, Level, Name, Password, Request, RoleName, Update, When
 
 
 class User(Answer):
@@ -74,63 +73,7 @@ class TokenCreate(Request):
     role: RoleName = "user"
     level: Level | None = None
     max_uses: int = Field(1, ge=1, le=100_000)
-    expires_at: AwareDatetime | None = None
-
-
-# -- API keys --------------------------------------------------------------------------------
-
-
-class ApiKey(Answer):
-    """``last4`` are the last characters of the key, to tell keys apart."""
-
-    volatile = frozenset({"last_used_at"})
-
-    id: str
-    name: str
-    user_id: str | None
-    role: RoleName
-    level: int | None
-    models: list[str] | None
-    weight: float
-    expires_at: datetime | None
-    revoked_at: datetime | None
-    disabled: bool
-    created_at: datetime
-    last_used_at: datetime | None
-    last4: str
-
-
-class NewApiKey(ApiKey):
-    """``key`` is the secret; it is shown this once."""
-
-    key: str
-
-
-Weight = Annotated[float, Field(ge=0.01, le=100, description="Share of its level, beside keys of weight 1.")]
-Models = Annotated[list[Name], Field(min_length=1, max_length=200)]
-
-
-class KeyCreate(Request):
-    """``user`` (id or name) makes it the key of that user; without, it belongs to an application."""
-
-    name: Name
-    user: str | None = Field(None, max_length=200)
-    role: RoleName = "user"
-    level: Level | None = None
-    models: Models | None = None
-    weight: Weight = 1.0
-    expires_at: AwareDatetime | None = None
-
-
-class KeyUpdate(Update):
-    nullable = frozenset({"level", "models", "expires_at"})
-
-    name: Name | None = None
-    level: Level | None = None
-    disabled: bool | None = None
-    models: Models | None = None
-    weight: Weight | None = None
-    expires_at: AwareDatetime | None = None
+    expires_at: When | None = None
 
 
 # -- whitelist -------------------------------------------------------------------------------
@@ -149,7 +92,7 @@ class WhitelistCreate(Request):
     cidr: str = Field(max_length=64, description="A network or an address, e.g. 192.168.1.0/24.")
     label: Name = ""
     level: Level | None = None
-    expires_at: AwareDatetime | None = None
+    expires_at: When | None = None
 
 
 class WhitelistUpdate(Update):
@@ -157,4 +100,22 @@ class WhitelistUpdate(Update):
 
     label: Name | None = None
     level: Level | None = None
-    expires_at: AwareDatetime | None = None
+    expires_at: When | None = None
+
+
+class WhitelistTest(Answer):
+    """What the whitelist says of ``address``: the entry that lets it in and its level, or null. ``enabled`` is the
+    setting auth.whitelist: without it, no entry counts.
+
+    ``your_address`` is where this request comes from, as the gateway sees it. ``peer`` is the other end of the
+    connection, ``forwarded_for`` what was sent as X-Forwarded-For, and ``explanation`` why the former follows.
+    """
+
+    address: str
+    entry: WhitelistEntry | None
+    level: int | None
+    enabled: bool
+    your_address: str
+    peer: str
+    forwarded_for: list[str]
+    explanation: str

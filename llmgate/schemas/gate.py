@@ -6,6 +6,7 @@ from pydantic import Field, SecretStr
 
 from llmgate.schemas.access import User
 from llmgate.schemas.base import Answer, Name, Password, Request, RoleName
+from llmgate.schemas.keys import KeyLimits
 
 
 class Login(Request):
@@ -45,6 +46,17 @@ class Tokens(Answer):
     refresh_token: str | None = None
 
 
+class MyUse(Answer):
+    """What counts towards the limits at this moment, in all daemons together. Requests and tokens are those of the
+    last sixty seconds; today and this month are null where there is no budget, or nothing was asked for lately."""
+
+    requests: float
+    tokens: float
+    in_flight: int
+    tokens_today: int | None
+    tokens_this_month: int | None
+
+
 class Me(Answer):
     """Who asks, as the gateway sees it."""
 
@@ -56,3 +68,6 @@ class Me(Answer):
     user_id: str | None
     session_id: str | None
     models: list[str] | None
+    routes: list[str] | None
+    limits: KeyLimits | None
+    used: MyUse | None

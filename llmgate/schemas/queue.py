@@ -83,7 +83,8 @@ class QueueDaemon(Answer):
 class QueueStatus(Answer):
     """How the queue itself does in the daemon that was asked, which is the first of ``daemons``.
 
-    ``serves`` says whether requests that wait there can get a turn. A queue in memory names no daemons.
+    ``serves`` says whether requests that wait there can get a turn. A queue in memory names no daemons, and has no
+    broker.
     """
 
     backend: str
@@ -91,6 +92,7 @@ class QueueStatus(Answer):
     reason: str
     serves: bool
     daemons: list[QueueDaemon]
+    broker_version: str = ""
 
 
 class LevelChange(Request):

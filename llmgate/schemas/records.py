@@ -1,4 +1,4 @@
-"""What was used, by whom, and what serves: usage, finished requests, upstreams, the daemon."""
+"""What was used, by whom, and what serves: usage, finished requests, the daemon."""
 
 from __future__ import annotations
 
@@ -11,8 +11,12 @@ GroupBy = Literal["principal", "user", "key", "model", "hour", "day", "level"]
 
 
 class UsageRow(Answer):
+    """The sums of one group. ``key`` identifies it, ``name`` is for people; ``then_…`` are those of ``then_by``."""
+
     key: str
     name: str
+    then_key: str | None = None
+    then_name: str | None = None
     requests: int
     errors: int
     input_tokens: int
@@ -22,6 +26,7 @@ class UsageRow(Answer):
 
 class UsageReport(Answer):
     group_by: GroupBy
+    then_by: GroupBy | None = None
     since: datetime
     until: datetime
     data: list[UsageRow]
@@ -51,26 +56,3 @@ class RequestRecord(Answer):
     duration: float
     input_tokens: int | None
     output_tokens: int | None
-
-
-class Upstream(Answer):
-    name: str
-    kind: str
-    url: str
-    pool: str
-    slots: int
-    state: str
-    reason: str
-    models: list[str]
-    loaded: list[str]
-    version: str
-
-
-class System(Answer):
-    version: str
-    started_at: datetime
-    uptime: float
-    ready: bool
-    not_ready: list[str]
-    queue_backend: str
-    queue_state: str

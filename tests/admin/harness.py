@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import httpx
 
-from llmgate.config import AuthSettings, ServerSettings
+from llmgate.config import AuthSettings, DatabaseSettings, LoadedSettings, ServerSettings, Settings, StateSettings
 from llmgate.daemon.auth.principals import Role
 from llmgate.daemon.store import users
 from tests.fakes import FakeOllama
@@ -46,17 +46,32 @@ class Site:
 
 @asynccontextmanager
 async def run_site(
-    state: Path, *, server: ServerSettings | None = None, auth: AuthSettings | None = None
+    state: Path,
+    *,
+    server: ServerSettings | None = None,
+    auth: AuthSettings | None = None,
+    loaded: LoadedSettings | None = None,
+    users_exist: bool = False,
+    ollama: FakeOllama | None = None,
+    database: DatabaseSettings | None = None,
 ) -> AsyncIterator[Site]:
-    """Users "root" (an administrator) and "ada", both with PASSWORD; one upstream with one slot."""
+    """Users "root" (an administrator) and "ada", both with PASSWORD; one upstream with one slot.
+
+    ``loaded`` is a configuration that was read: it serves on any port, with this state and this upstream.
+    ``users_exist``: another site has made them in this state. ``ollama`` is the upstream, if it runs already.
+    """
     async with AsyncExitStack() as stack:
-        ollama = await stack.enter_async_context(FakeOllama())
-        settings = settings_for(state, [upstream_for(ollama)], server=server, auth=auth)
-        gateway = await stack.enter_async_context(run_gateway(settings))
-        hashed = await gateway.services.hasher.hash(PASSWORD)
-        async with gateway.services.database.begin() as tx:
-            await users.create(tx, name="root", password_hash=hashed, role=Role.ADMIN)
-            await users.create(tx, name="ada", password_hash=hashed, role=Role.USER)
+        if ollama is None:
+            ollama = await stack.enter_async_context(FakeOllama())
+        settings: Settings | LoadedSettings
+        if loaded is None:
+            settings = settings_for(state, [upstream_for(ollama)], server=server, auth=auth)
+            settings = settings.model_copy(update={"database": database or settings.database})
+        else:
+            settings = _moved(loaded, state, ollama)
+        gateway = await stack.enter_async_context(run_gateway(settings, "test2" if users_exist else "test"))
+        if not users_exist:
+            await _make_users(gateway)
         clients = [
             await stack.enter_async_context(httpx.AsyncClient(base_url=gateway.url, timeout=10, trust_env=False))
             for _ in range(3)
@@ -66,6 +81,22 @@ async def run_site(
             token = (await site.login(name)).json()["access_token"]
             client.headers["authorization"] = f"Bearer {token}"
         yield site
+
+
+async def _make_users(gateway: Running) -> None:
+    hashed = await gateway.services.hasher.hash(PASSWORD)
+    async with gateway.services.database.begin() as tx:
+        await users.create(tx, name="root", password_hash=hashed, role=Role.ADMIN)
+        await users.create(tx, name="ada", password_hash=hashed, role=Role.USER)
+
+
+def _moved(loaded: LoadedSettings, state: Path, ollama: FakeOllama) -> LoadedSettings:
+    here = {
+        "server": loaded.settings.server.model_copy(update={"port": 0}),
+        "state": StateSettings(dir=state),
+        "upstreams": [upstream_for(ollama)],
+    }
+    return replace(loaded, settings=loaded.settings.model_copy(update=here))
 
 
 def problem(answer: httpx.Response, status: int, code: str) -> dict[str, Any]:

@@ -50,7 +50,14 @@ def test_the_api_tells_everything_that_the_queue_knows(told: type[schemas.Answer
 
 async def test_a_queue_in_memory_is_connected_and_alone(site: Site) -> None:
     status = (await site.admin.get(STATUS)).json()
-    assert status == {"backend": "memory", "state": "connected", "reason": "", "serves": True, "daemons": []}
+    assert status == {
+        "backend": "memory",
+        "state": "connected",
+        "reason": "",
+        "serves": True,
+        "daemons": [],
+        "broker_version": "",
+    }
     system = (await site.admin.get("/admin/v1/system")).json()
     assert (system["queue_backend"], system["queue_state"]) == ("memory", "connected")
     assert await gauge(site, "queue_connected") == {"": 1}

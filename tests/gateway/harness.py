@@ -15,6 +15,7 @@ import httpx
 from llmgate.config import (
     AuthSettings,
     HealthSettings,
+    LoadedSettings,
     QueueSettings,
     ServerSettings,
     Settings,
@@ -25,6 +26,7 @@ from llmgate.daemon.auth import api_keys
 from llmgate.daemon.auth.principals import Role
 from llmgate.daemon.events import Event, RequestFinished, RequestRefused
 from llmgate.daemon.listening import listen, url_of
+from llmgate.daemon.live import as_loaded
 from llmgate.daemon.server import GatewayServer
 from llmgate.daemon.services import Services, open_services
 from llmgate.daemon.store import keys
@@ -124,9 +126,10 @@ def upstream_for(fake: FakeServer, name: str = "fake", **changes: Any) -> Upstre
 
 
 @asynccontextmanager
-async def run_gateway(settings: Settings) -> AsyncIterator[Running]:
-    """A gateway that is ready, with one API key; stopped kindly at the end."""
-    listener = listen(settings.server)
+async def run_gateway(settings: Settings | LoadedSettings, key: str = "test") -> AsyncIterator[Running]:
+    """A gateway that is ready, with one API key of this name; stopped kindly at the end."""
+    loaded = as_loaded(settings)
+    listener = listen(loaded.settings.server)
     url = url_of(listener)
     ready = asyncio.Event()
 
@@ -134,13 +137,13 @@ async def run_gateway(settings: Settings) -> AsyncIterator[Running]:
         ready.set()
 
     async with AsyncExitStack() as stack:
-        services = await stack.enter_async_context(open_services(settings))
+        services = await stack.enter_async_context(open_services(loaded))
         server = GatewayServer(services, announce)
         serving = asyncio.create_task(server.serve(sockets=[listener]))
         await asyncio.wait({serving, asyncio.create_task(ready.wait())}, return_when=asyncio.FIRST_COMPLETED)
         client = httpx.AsyncClient(base_url=url, timeout=10, trust_env=False)
         running = Running(url, services, server, client, "")
-        running.key = await running.new_key("test")
+        running.key = await running.new_key(key)
         client.headers["authorization"] = f"Bearer {running.key}"
         services.bus.subscribe(running.heard)
         try:

@@ -120,7 +120,7 @@ async def test_metrics_are_for_administrators_and_have_no_labels_from_outside(ga
     assert 'llmgate_refused_requests_total{code="model_not_found"} 1.0' in text
     assert 'llmgate_slots{pool="fake",upstream="fake"} 1.0' in text
     assert "evil" not in text
-    assert 'llmgate_tokens_total{kind="output"} 4.0' in text
+    assert 'llmgate_tokens_total{kind="output",level="2"} 4.0' in text
 
 
 async def test_every_request_is_written_down_once(gateway: Running) -> None:

@@ -11,10 +11,9 @@ import os
 import re
 import signal
 import sys
-from asyncio.subprocess import PIPE, Process
+from asyncio.subprocess import PIPE
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -23,88 +22,8 @@ import pytest
 
 from llmgate.cli.program import fresh_process
 from tests.fakes import FakeOllama, Script
-from tests.system.processes import START_SECONDS, environment, run
-
-PASSWORD = "correct-horse-battery"
-PROGRAMS = str(Path(__file__).with_name("worker_programs.py"))
-
-
-class Lines:
-    """What processes print on one stream, until the last of them has ended."""
-
-    def __init__(self, stream: asyncio.StreamReader) -> None:
-        self.seen: list[str] = []
-        self._stream = stream
-        self._changed = asyncio.Event()
-        self._reading = asyncio.create_task(self._read())
-
-    async def _read(self) -> None:
-        async for line in self._stream:
-            self.seen.append(line.decode().rstrip("\n"))
-            self._changed.set()
-
-    def matching(self, pattern: str) -> list[str]:
-        """Of each line that has it, the group of the pattern, or what it matched."""
-        found = [re.search(pattern, line) for line in self.seen]
-        return [match[match.re.groups] for match in found if match]
-
-    async def have(self, pattern: str, count: int = 1) -> list[str]:
-        """Wait until so many lines match."""
-        async with asyncio.timeout(START_SECONDS):
-            while len(found := self.matching(pattern)) < count:
-                self._changed.clear()
-                await self._changed.wait()
-        return found
-
-    async def end(self) -> None:
-        async with asyncio.timeout(START_SECONDS):
-            await self._reading
-
-
-@dataclass(slots=True)
-class Command:
-    """A parent that runs, and what it and its workers print."""
-
-    process: Process
-    out: Lines
-    err: Lines
-
-    def signal(self, number: int) -> None:
-        self.process.send_signal(number)
-
-    async def ended(self) -> int:
-        """The exit code, when the parent and all its workers have ended."""
-        async with asyncio.timeout(START_SECONDS):
-            code = await self.process.wait()
-        await self.out.end()
-        await self.err.end()
-        return code
-
-    def logged(self, event: str) -> list[dict[str, Any]]:
-        lines = [json.loads(line) for line in self.err.seen if line.startswith("{")]
-        return [line for line in lines if line["event"] == event]
-
-    async def pids(self, count: int) -> dict[int, int]:
-        """The process of each worker, when so many lines have said that one is ready."""
-        await self.err.have("worker_ready", count)
-        return {line["worker"]: line["pid"] for line in self.logged("worker_ready")}
-
-
-@asynccontextmanager
-async def running(*arguments: str, home: Path) -> AsyncIterator[Command]:
-    process = await asyncio.create_subprocess_exec(
-        sys.executable, PROGRAMS, *arguments,
-        stdout=PIPE, stderr=PIPE, env=environment(home), cwd=home, start_new_session=True,
-    )  # fmt: skip
-    assert process.stdout is not None
-    assert process.stderr is not None
-    command = Command(process, Lines(process.stdout), Lines(process.stderr))
-    try:
-        yield command
-    finally:
-        if process.returncode is None:
-            process.terminate()
-        await command.ended()
+from tests.system.commands import PASSWORD, Command, configured, daemons, running
+from tests.system.processes import START_SECONDS, run
 
 
 @asynccontextmanager
@@ -115,25 +34,6 @@ async def fakes(
     arguments = ("parent", str(home), str(count), json.dumps(script or {}), json.dumps(options))
     async with running(*arguments, home=home) as command:
         yield command
-
-
-def configured(home: Path, upstream: str = "http://127.0.0.1:9") -> Path:
-    config = home / "llmgate.toml"
-    config.write_text(
-        f'[server]\nport = 0\n[state]\ndir = "{home / "state"}"\n[[upstreams]]\nname = "fake"\nurl = "{upstream}"\n',
-        encoding="utf-8",
-    )
-    return config
-
-
-@asynccontextmanager
-async def daemons(home: Path, upstream: str = "http://127.0.0.1:9") -> AsyncIterator[tuple[Command, str, str]]:
-    """The command with two real workers: it, its URL, its setup token."""
-    config = configured(home, upstream)
-    async with running("llmgate", "serve", "--config", str(config), "--workers", "2", home=home) as command:
-        (url,) = await command.out.have(r"llmgate serves at (\S+) with 2 workers")
-        (token,) = await command.out.have(r"setup token: (\w+)")
-        yield command, url, token
 
 
 async def until_refused(url: str) -> None:
@@ -262,6 +162,32 @@ async def test_a_signal_drains_each_worker_once_and_a_second_one_ends_them(tmp_p
     for worker in (1, 2):
         assert command.out.matching(f"worker {worker} is told to (.*)") == ["drain", "cut"]
     assert command.out.matching("gets signal") == []
+
+
+async def test_a_worker_may_take_as_long_to_drain_as_it_says(tmp_path: Path) -> None:
+    async with fakes(tmp_path, 2, {"1": ["slow"], "2": ["slow"]}, stop_seconds=0.2) as command:
+        await command.out.have("all ready")
+        command.signal(signal.SIGTERM)
+        await command.out.have("told to drain", 2)
+        await command.out.have("still here after a while", 2)
+        command.signal(signal.SIGTERM)
+        assert await command.ended() == 0
+    assert command.logged("worker_killed") == []
+
+
+async def test_sighup_is_passed_on_to_all_workers_that_are_ready(tmp_path: Path) -> None:
+    async with fakes(tmp_path, 3, {"3": ["hang"]}) as command:
+        await command.out.have("is ready with", 2)
+        await command.out.have("worker 3 starts")
+        await command.pids(2)
+        command.signal(signal.SIGHUP)
+        assert sorted(await command.out.have("worker . is told to reload", 2)) == [
+            "worker 1 is told to reload",
+            "worker 2 is told to reload",
+        ]
+        command.signal(signal.SIGTERM)
+        assert await command.ended() == 0
+    assert command.out.matching("worker 3 (?:is told|gets).*") == ["worker 3 gets signal 15"]
 
 
 async def test_ctrl_c_on_a_terminal_reaches_the_workers_once(tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ SCRIPT is JSON: for each number of a worker, what it does at its first, second .
 
     serve     say ready, serve, end when told to drain
     busy      say ready, and end only when told to cut
+    slow      the same, and say that it may take a minute; tell after half a second that it is still there
     stubborn  say ready, and never end
     hang      never say ready
     fail N    exit with N before being ready; die N: after it
@@ -72,6 +73,8 @@ async def be_fake(directory: str, script: str, handover: str) -> int:
     async with parent_of(place) as (parent, _listener):
         say(f"{me} is ready with {parent.setup_token}")
         parent.ready(needs_setup=True)
+        if step == "slow":
+            parent.drains(60.0)
         if step == "die":
             return int(value)
         return await _follow(parent, me, step)
@@ -80,7 +83,11 @@ async def be_fake(directory: str, script: str, handover: str) -> int:
 async def _follow(parent: Parent, me: str, step: str) -> int:
     async for order in parent.orders():
         say(f"{me} is told to {order}")
-        if step == "serve" or (step == "busy" and order is Order.CUT):
+        if order is Order.RELOAD:
+            continue
+        if step == "slow" and order is Order.DRAIN:
+            asyncio.get_running_loop().call_later(0.5, say, f"{me} is still here after a while")
+        if step == "serve" or (step in ("busy", "slow") and order is Order.CUT):
             return 0
     await asyncio.Event().wait()
     return 0

@@ -12,11 +12,13 @@ from fastapi import APIRouter, Depends, FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.params import Depends as Dependency
 from fastapi.responses import JSONResponse
+from fastapi.routing import iter_route_contexts
 from starlette.datastructures import MutableHeaders
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from llmgate import __version__
+from llmgate.daemon.admin import openapi
 from llmgate.daemon.admin.dependencies import known_parameters
 from llmgate.daemon.admin.editing import Replayed
 from llmgate.daemon.services import Services
@@ -30,15 +32,16 @@ _BY_STATUS: dict[int, type[LLMGateError]] = {404: RouteNotFound, 405: MethodNotA
 
 
 def create_api(
-    services: Services, title: str, routers: Iterable[APIRouter], dependencies: Sequence[Dependency] = ()
+    services: Services, about: openapi.About, routers: Iterable[APIRouter], dependencies: Sequence[Dependency] = ()
 ) -> FastAPI:
-    """An application of these routers. ``dependencies`` hold for every route of it."""
-    app = FastAPI(
-        title=title,
+    """An application of these routers and of its own description. ``dependencies`` hold for every route of it."""
+    app = _Api(
+        about,
         version=__version__,
         openapi_url=None,
         redirect_slashes=False,
-        dependencies=[*dependencies, Depends(known_parameters)],
+        generate_unique_id_function=openapi.operation_id,
+        dependencies=[*dependencies, Depends(_plain_path_first), Depends(known_parameters)],
         exception_handlers={
             LLMGateError: _on_error,
             RequestValidationError: _on_invalid,
@@ -48,9 +51,24 @@ def create_api(
     )
     app.state.services = services
     app.add_middleware(_Edge)
-    for router in routers:
+    for router in (*routers, openapi.router):
         app.include_router(router)
+    paths = [context.path for context in iter_route_contexts(app.routes)]
+    app.state.plain_paths = frozenset(path for path in paths if path and "{" not in path)
     return app
+
+
+class _Api(FastAPI):
+    """An application that describes itself as we do, not as FastAPI does."""
+
+    def __init__(self, about: openapi.About, **options: Any) -> None:
+        super().__init__(title=about.title, **options)
+        self._about = about
+
+    def openapi(self) -> dict[str, Any]:
+        if not self.openapi_schema:
+            self.openapi_schema = openapi.describe(self, self._about)
+        return self.openapi_schema
 
 
 class _Edge:
@@ -74,7 +92,7 @@ class _Edge:
                 begun = True
                 headers = MutableHeaders(scope=message)
                 headers["x-request-id"] = request_id
-                headers["cache-control"] = "no-store"
+                headers.setdefault("cache-control", "no-store")
             await send(message)
 
         try:
@@ -117,7 +135,30 @@ async def _on_http(request: Request, error: Exception) -> JSONResponse:
     message = f"The request body is larger than {BODY_BYTES // 1024} KiB." if kind is BodyTooLarge else None
     answer = _problem(request, kind(message))
     answer.headers.update(getattr(error, "headers", None) or {})
+    if status == 405:
+        answer.headers["allow"] = ", ".join(_methods_of(request))
     return answer
+
+
+def _methods_of(request: Request) -> list[str]:
+    """What this path takes, by all its routes: Starlette names only the methods of the first."""
+    path = _path_of(request)
+    contexts = [one for one in iter_route_contexts(request.app.routes) if one.methods and one.path_regex.match(path)]
+    if path in request.app.state.plain_paths:
+        contexts = [one for one in contexts if one.path == path]
+    return sorted({method for one in contexts for method in one.methods or ()})
+
+
+def _path_of(request: Request) -> str:
+    """The path as our routes know it, without the mount."""
+    path: str = request.scope["path"]
+    return path.removeprefix(request.scope.get("root_path", ""))
+
+
+async def _plain_path_first(request: Request) -> None:
+    """``/whitelist/test`` is no ``/whitelist/{entry}``, whatever the method: so OpenAPI reads two paths that fit."""
+    if request.path_params and _path_of(request) in request.app.state.plain_paths:
+        raise HTTPException(405)
 
 
 async def _on_replayed(request: Request, error: Exception) -> JSONResponse:

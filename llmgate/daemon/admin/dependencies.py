@@ -14,6 +14,7 @@ from fastapi.dependencies.models import Dependant
 from fastapi.routing import APIRoute
 
 from llmgate import schemas
+from llmgate.daemon.auth import routes
 from llmgate.daemon.auth.principals import Principal, Role
 from llmgate.daemon.services import Services
 from llmgate.daemon.store.types import utc_now
@@ -42,10 +43,21 @@ async def admin(caller: Caller) -> Principal:
     """Who asks, and is an administrator. Raises PermissionDenied for everybody else."""
     if caller.role is not Role.ADMIN:
         raise PermissionDenied("This is for administrators.")
+    caller.check_route("/admin/v1", routes.ADMIN)
     return caller
 
 
 Admin = Annotated[Principal, Depends(admin)]
+
+
+async def person(caller: Caller) -> Principal:
+    """Who asks, and has logged in. Raises PermissionDenied for keys and addresses: they may be in many hands."""
+    if caller.session_id is None:
+        raise PermissionDenied("Only who has logged in with a name and a password can do that.")
+    return caller
+
+
+Person = Annotated[Principal, Depends(person)]
 
 
 async def known_parameters(request: Request) -> None:
@@ -80,6 +92,21 @@ class Paging:
         shown = rows[: self.limit]
         following = _encoded(str(getattr(shown[-1], key))) if len(rows) > self.limit else None
         return schemas.Page[kind](data=[kind.model_validate(row) for row in shown], next=following)  # type: ignore[valid-type]  # made at run time
+
+    def out_of(self, rows: Sequence[Row], key: str = "name") -> schemas.Page[Row]:
+        """The page out of a whole list that is short enough to be made anew each time. Raises InvalidRequest when the
+        cursor's row is gone."""
+        first = 0
+        if self.after is not None:
+            places = [place for place, row in enumerate(rows) if getattr(row, key) == self.after]
+            if not places:
+                raise InvalidRequest(
+                    "The listing cannot go on from there.", hint="Start again at the first page.", param="after"
+                )
+            first = places[0] + 1
+        shown = list(rows[first : first + self.limit])
+        following = _encoded(getattr(shown[-1], key)) if len(rows) > first + self.limit else None
+        return schemas.Page(data=shown, next=following)
 
 
 async def paging(

@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Annotated, TypeVar
 
-from fastapi import Depends, Header, Request, Response
+from fastapi import Depends, Header, Query, Request, Response
 
 from llmgate import schemas
 from llmgate.daemon.admin.dependencies import Caller, Daemon
@@ -20,6 +20,10 @@ from llmgate.daemon.store.activity import Actor
 from llmgate.errors import AlreadyCreated, Conflict, InvalidRequest, PreconditionFailed
 
 Row = TypeVar("Row", bound=schemas.Answer)
+
+
+Force = Annotated[bool, Query(description="Do it even if it locks the caller out.")]
+FORCE_HINT = "If that is meant, repeat it with force=true (--force)."
 
 
 def actor_of(caller: Principal, daemon: Services, request: Request) -> Actor:
@@ -75,6 +79,15 @@ async def edit(
 
 
 Editing = Annotated[Edit, Depends(edit)]
+"""For routes that change or delete what has an ``ETag``: they must call ``expect``."""
+
+
+async def act(daemon: Daemon, caller: Caller, request: Request) -> Edit:
+    return Edit(daemon, caller, actor_of(caller, daemon, request), None)
+
+
+Acting = Annotated[Edit, Depends(act)]
+"""For routes that change what has no version, so that no ``If-Match`` is promised there."""
 
 
 class Creation:

@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from typing import Annotated
+from typing import Annotated, Any, TypeVar
 
+import structlog
 from fastapi import APIRouter, Query
 
 from llmgate import schemas
 from llmgate.daemon.admin.dependencies import Daemon
-from llmgate.daemon.admin.editing import Edit, Editing
+from llmgate.daemon.admin.editing import Acting, Edit
 from llmgate.daemon.queue.ticket import Position
 from llmgate.daemon.services import Services
-from llmgate.errors import NotFound
+from llmgate.errors import NotFound, StoreUnavailable
 
 router = APIRouter(prefix="/queue", tags=["queue"])
+
+Done = TypeVar("Done")
+Owner = Annotated[str | None, Query(max_length=200, description="Only this one's, as in `key:aB3dE5gH7j`.")]
+PoolFilter = Annotated[str | None, Query(max_length=40, description="Only in this pool.")]
 
 
 @router.get("/stats")
@@ -30,65 +35,95 @@ async def status(daemon: Daemon) -> schemas.QueueStatus:
 
 
 @router.get("/waiting")
-async def waiting(daemon: Daemon, limit: Annotated[int, Query(ge=1, le=500)] = 500) -> schemas.Page[schemas.Waiting]:
+async def waiting(
+    daemon: Daemon, limit: Annotated[int, Query(ge=1, le=500)] = 500, owner: Owner = None
+) -> schemas.Page[schemas.Waiting]:
     """Who waits, in the order of service: the first ``limit`` of them, since no cursor could stand still here."""
-    places = await daemon.queue.waiting(limit=limit)
+    places = await daemon.queue.waiting(owner, limit)
     return schemas.Page(data=[schemas.Waiting.model_validate(place) for place in places])
 
 
 @router.get("/running")
-async def running(daemon: Daemon) -> schemas.Page[schemas.Running]:
+async def running(daemon: Daemon, owner: Owner = None, pool: PoolFilter = None) -> schemas.Page[schemas.Running]:
     """Who holds a slot."""
-    return schemas.Page(data=[schemas.Running.model_validate(held) for held in await daemon.queue.running()])
+    rows = [schemas.Running.model_validate(held) for held in await daemon.queue.running()]
+    return schemas.Page(data=[row for row in rows if owner in (None, row.owner) and pool in (None, row.pool)])
 
 
 @router.delete("/waiting/{ticket}", status_code=204)
-async def cancel(daemon: Daemon, editing: Editing, ticket: str) -> None:
+async def cancel(daemon: Daemon, editing: Acting, ticket: str) -> None:
     """Take a waiting request out; its client gets ``cancelled_by_admin``."""
     place = await _place_of(daemon, ticket)
-    if not await daemon.queue.cancel(ticket):
-        raise _not_waiting()
-    async with editing.begin() as change:
-        change.note("queue.cancel", ticket, place.model, owner=place.owner, level=place.level)
+
+    async def take_out() -> None:
+        if not await daemon.queue.cancel(ticket):
+            raise _not_waiting()
+
+    await _do(editing, take_out, "queue.cancel", ticket, place.model, owner=place.owner, level=place.level)
 
 
 @router.patch("/waiting/{ticket}")
-async def set_level(daemon: Daemon, editing: Editing, ticket: str, body: schemas.LevelChange) -> schemas.Waiting:
+async def set_level(daemon: Daemon, editing: Acting, ticket: str, body: schemas.LevelChange) -> schemas.Waiting:
     """Move a waiting request to another level; its aging starts anew."""
     before = await _place_of(daemon, ticket)
-    moved = await daemon.queue.set_level(ticket, body.level)
-    place = await daemon.queue.position(ticket)
-    if not moved or place is None:
-        raise _not_waiting()
-    async with editing.begin() as change:
-        change.note("queue.level", ticket, place.model, owner=place.owner, level=[before.level, body.level])
+
+    async def move() -> Position:
+        moved = await daemon.queue.set_level(ticket, body.level)
+        place = await daemon.queue.position(ticket)
+        if not moved or place is None:
+            raise _not_waiting()
+        return place
+
+    levels = [before.level, body.level]
+    place = await _do(editing, move, "queue.level", ticket, before.model, owner=before.owner, level=levels)
     return schemas.Waiting.model_validate(place)
 
 
 @router.post("/pools/{pool}/pause")
-async def pause(editing: Editing, pool: str) -> schemas.PoolStats:
+async def pause(editing: Acting, pool: str) -> schemas.PoolStats:
     """Grant nothing in this pool; requests may still come and wait."""
     return await _told(editing, pool, "pause", editing.daemon.queue.pause)
 
 
 @router.post("/pools/{pool}/resume")
-async def resume(editing: Editing, pool: str) -> schemas.PoolStats:
+async def resume(editing: Acting, pool: str) -> schemas.PoolStats:
     """End a pause or a drain."""
     return await _told(editing, pool, "resume", editing.daemon.queue.resume)
 
 
 @router.post("/pools/{pool}/drain")
-async def drain(editing: Editing, pool: str) -> schemas.PoolStats:
+async def drain(editing: Acting, pool: str) -> schemas.PoolStats:
     """Accept nothing new in this pool; what waits is still served."""
     return await _told(editing, pool, "drain", editing.daemon.queue.drain)
 
 
 async def _told(editing: Edit, pool: str, verb: str, tell: Callable[[str], Awaitable[None]]) -> schemas.PoolStats:
     before = _stats_of(editing.daemon, pool)
-    async with editing.begin() as change:
-        change.note(f"pool.{verb}", pool, pool, state=before.state)
-    await tell(pool)
+    await _do(editing, lambda: tell(pool), f"pool.{verb}", pool, pool, state=before.state)
     return _stats_of(editing.daemon, pool)
+
+
+async def _do(
+    editing: Edit, effect: Callable[[], Awaitable[Done]], action: str, target: str, name: str, **detail: Any
+) -> Done:
+    """Do what no database can undo, and note it in the activity log.
+
+    It is done between the entry and its commit: without a database nothing happens that nobody could see afterwards,
+    and what fails leaves no entry. Only when the commit itself fails is it done without an entry; then the daemon's
+    own log tells.
+    """
+    done = False
+    try:
+        async with editing.begin() as change:
+            change.note(action, target, name, **detail)
+            result = await effect()
+            done = True
+    except StoreUnavailable:
+        if done:
+            actor = f"{editing.actor.kind}:{editing.actor.id}"
+            structlog.get_logger("llmgate.admin").error("done_without_entry", action=action, target=target, actor=actor)
+        raise
+    return result
 
 
 async def _place_of(daemon: Services, ticket: str) -> Position:

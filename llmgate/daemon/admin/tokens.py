@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from fastapi import APIRouter, Response
+from typing import Annotated
+
+from fastapi import APIRouter, Query, Response
 
 from llmgate import schemas
 from llmgate.daemon.admin.dependencies import Daemon, Part, in_future
@@ -10,19 +12,27 @@ from llmgate.daemon.admin.editing import Creating, Editing, tagged
 from llmgate.daemon.auth import registration
 from llmgate.daemon.auth.principals import Role
 from llmgate.daemon.store import tokens
+from llmgate.daemon.store.tokens import TokenState
 
 router = APIRouter(prefix="/tokens", tags=["tokens"])
 
 
 @router.get("")
-async def list_tokens(daemon: Daemon, part: Part) -> schemas.Page[schemas.RegistrationToken]:
+async def list_tokens(
+    daemon: Daemon,
+    part: Part,
+    state: Annotated[TokenState | None, Query(description="Only those in this state; each is in one.")] = None,
+    created_by: Annotated[str | None, Query(max_length=100, description="Only those that this one made.")] = None,
+) -> schemas.Page[schemas.RegistrationToken]:
+    """Registration tokens in the order of their creation."""
     async with daemon.database.read() as tx:
-        rows = await tokens.page(tx, after=part.after, limit=part.and_one)
+        rows = await tokens.page(tx, after=part.after, limit=part.and_one, state=state, created_by=created_by)
     return part.page(rows, schemas.RegistrationToken)
 
 
 @router.post("", status_code=201)
 async def create(daemon: Daemon, creation: Creating, body: schemas.TokenCreate) -> schemas.NewRegistrationToken:
+    """Make a registration token; its text is in this answer, and nowhere else."""
     text, digest = registration.new_token(daemon.secret)
     async with creation.begin() as change:
         token = await tokens.create(
@@ -43,6 +53,7 @@ async def create(daemon: Daemon, creation: Creating, body: schemas.TokenCreate) 
 
 @router.get("/{token}")
 async def show(daemon: Daemon, response: Response, token: str) -> schemas.RegistrationToken:
+    """A registration token."""
     async with daemon.database.read() as tx:
         return tagged(response, schemas.RegistrationToken.model_validate(await tokens.get(tx, token)))
 

@@ -8,10 +8,12 @@ from fastapi import APIRouter, Query, Response
 
 from llmgate import schemas
 from llmgate.daemon.admin.dependencies import Daemon, Part
-from llmgate.daemon.admin.editing import Creating, Editing, tagged
+from llmgate.daemon.admin.editing import FORCE_HINT, Creating, Edit, Editing, Force, tagged
 from llmgate.daemon.auth.principals import Role
 from llmgate.daemon.changes import difference
 from llmgate.daemon.store import sessions, users
+from llmgate.daemon.store.users import User
+from llmgate.errors import WouldLockOut
 
 router = APIRouter(prefix="/users", tags=["users"])
 
@@ -41,15 +43,17 @@ async def create(daemon: Daemon, creation: Creating, response: Response, body: s
 
 @router.get("/{user}")
 async def show(daemon: Daemon, response: Response, user: str) -> schemas.User:
+    """A user, by id or name."""
     async with daemon.database.read() as tx:
         return tagged(response, schemas.User.model_validate(await users.resolve(tx, user)))
 
 
 @router.patch("/{user}")
 async def update(
-    daemon: Daemon, editing: Editing, response: Response, user: str, body: schemas.UserUpdate
+    daemon: Daemon, editing: Editing, response: Response, user: str, body: schemas.UserUpdate, force: Force = False
 ) -> schemas.User:
-    """Change a user; disabling ends its sessions. 409 when no enabled administrator would be left."""
+    """Change a user; disabling ends its sessions. 409 when no enabled administrator would be left, or when callers
+    would lock themselves out."""
     changes = body.changes()
     if "role" in changes:
         changes["role"] = Role(changes["role"])
@@ -57,6 +61,8 @@ async def update(
         found = await users.resolve(change.tx, user)
         editing.expect(schemas.User.model_validate(found))
         changed = await users.update(change.tx, found.id, **changes)
+        if changed.disabled or (found.role is Role.ADMIN and changed.role is not Role.ADMIN):
+            _keep_oneself(editing, found, "disabled" if changed.disabled else "no administrator any more", force)
         if changed.disabled:
             await sessions.revoke_user(change.tx, found.id)
         change.note("user.update", found.id, changed.name, **difference(found, changed))
@@ -70,6 +76,7 @@ async def set_password(daemon: Daemon, editing: Editing, user: str, body: schema
     hashed = await daemon.hasher.hash(body.password.get_secret_value())
     async with editing.begin() as change:
         found = await users.resolve(change.tx, user)
+        editing.expect(schemas.User.model_validate(found))
         await users.set_password(change.tx, found.id, hashed)
         await sessions.revoke_user(change.tx, found.id)
         change.note("user.password", found.id, found.name)
@@ -77,11 +84,18 @@ async def set_password(daemon: Daemon, editing: Editing, user: str, body: schema
 
 
 @router.delete("/{user}", status_code=204)
-async def delete(daemon: Daemon, editing: Editing, user: str) -> None:
-    """Remove a user with its keys and sessions. 409 for the last enabled administrator."""
+async def delete(daemon: Daemon, editing: Editing, user: str, force: Force = False) -> None:
+    """Remove a user with its keys and sessions. 409 for the last enabled administrator, and for oneself."""
     async with editing.begin() as change:
         found = await users.resolve(change.tx, user)
         editing.expect(schemas.User.model_validate(found))
         await users.delete(change.tx, found.id)
+        _keep_oneself(editing, found, "deleted", force)
         change.note("user.delete", found.id, found.name)
     daemon.rights_changed()
+
+
+def _keep_oneself(editing: Edit, user: User, what: str, force: bool) -> None:
+    """Raises WouldLockOut when the caller is this user: who loses the rights cannot give them back to themselves."""
+    if editing.caller.user_id == user.id and not force:
+        raise WouldLockOut(f"This is you: {user.name!r} would be {what}, and you could not undo it.", hint=FORCE_HINT)

@@ -5,7 +5,9 @@ from __future__ import annotations
 from fastapi import FastAPI
 
 from llmgate.daemon.admin.api import create_api
-from llmgate.daemon.gate import auth, queue
+from llmgate.daemon.admin.openapi import About
+from llmgate.daemon.auth.credentials import cookie_name
+from llmgate.daemon.gate import auth, queue, sessions
 from llmgate.daemon.services import Services
 
 PUBLIC = frozenset({"/auth/login", "/auth/refresh", "/auth/register", "/auth/setup"})
@@ -14,4 +16,11 @@ PUBLIC = frozenset({"/auth/login", "/auth/refresh", "/auth/register", "/auth/set
 
 def create_gate(services: Services) -> FastAPI:
     """The application. Each route but ``PUBLIC`` depends on the caller's principal."""
-    return create_api(services, "llmgate for users", [auth.router, queue.router])
+    about = About(
+        title="llmgate for users",
+        description="What everybody may do for themselves: log in, and look at one's own requests.",
+        mount="/gate",
+        cookie=cookie_name(services.settings.server),
+        admits_addresses=True,
+    )
+    return create_api(services, about, [auth.router, sessions.router, queue.router])

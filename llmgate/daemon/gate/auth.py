@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Annotated
 
 from fastapi import APIRouter, Depends, Request, Response
 
 from llmgate import schemas
-from llmgate.daemon.admin.dependencies import Caller, Daemon
+from llmgate.daemon.admin.answers import raises
+from llmgate.daemon.admin.dependencies import Caller, Daemon, Person
 from llmgate.daemon.admin.editing import actor_of
 from llmgate.daemon.auth import registration
 from llmgate.daemon.auth.principals import Principal
 from llmgate.daemon.auth.sessions import Tokens
+from llmgate.daemon.events import LoginFailed
 from llmgate.daemon.gate.cookies import Cookies
 from llmgate.daemon.services import Services
-from llmgate.daemon.store import sessions, users
-from llmgate.errors import AuthenticationFailed, PermissionDenied
+from llmgate.errors import AuthenticationFailed, Conflict, PermissionDenied, TooManyAttempts
 
 router = APIRouter(prefix="/auth", tags=["auth"])
 
@@ -27,7 +30,7 @@ def _cookies(daemon: Daemon) -> Cookies:
 CookieJar = Annotated[Cookies, Depends(_cookies)]
 
 
-@router.post("/login")
+@router.post("/login", responses=raises(AuthenticationFailed, TooManyAttempts))
 async def login(
     daemon: Daemon, cookies: CookieJar, request: Request, response: Response, body: schemas.Login
 ) -> schemas.Tokens:
@@ -38,7 +41,7 @@ async def login(
     return _answer(tokens, response, cookies if body.cookie else None)
 
 
-@router.post("/refresh")
+@router.post("/refresh", responses=raises(AuthenticationFailed, PermissionDenied))
 async def refresh(
     daemon: Daemon,
     cookies: CookieJar,
@@ -49,7 +52,8 @@ async def refresh(
     """Trade the refresh token, of the body or else of the cookie, for new tokens in the same place."""
     given = body.refresh_token if body else None
     token = given.get_secret_value() if given else cookies.refresh_token(request)
-    tokens = await daemon.sessions.refresh(token)
+    address = daemon.client_address(request.scope)
+    tokens = await daemon.sessions.refresh(token, address=address, on_reuse=daemon.rights_changed)
     return _answer(tokens, response, None if given else cookies)
 
 
@@ -61,9 +65,11 @@ async def logout(daemon: Daemon, cookies: CookieJar, caller: Caller, request: Re
     cookies.clear(response)
 
 
-@router.post("/register", status_code=201)
+@router.post("/register", status_code=201, responses=raises(AuthenticationFailed, PermissionDenied, Conflict))
 async def register(daemon: Daemon, request: Request, body: schemas.Redeem) -> schemas.User:
-    """Make an account with a registration token."""
+    """Make an account with a registration token. 403 while registration is closed, whatever the token."""
+    if not daemon.settings.auth.registration:
+        raise PermissionDenied("Registration is closed.", hint="Ask an administrator for an account.")
     user = await registration.register(
         daemon.database,
         daemon.changes,
@@ -77,7 +83,7 @@ async def register(daemon: Daemon, request: Request, body: schemas.Redeem) -> sc
     return schemas.User.model_validate(user)
 
 
-@router.post("/setup", status_code=201)
+@router.post("/setup", status_code=201, responses=raises(AuthenticationFailed, Conflict))
 async def setup(daemon: Daemon, request: Request, body: schemas.Redeem) -> schemas.User:
     """Make the first administrator with the token that the daemon has printed on its terminal."""
     user = await daemon.first_admin.redeem(
@@ -90,9 +96,10 @@ async def setup(daemon: Daemon, request: Request, body: schemas.Redeem) -> schem
 
 
 @router.get("/me")
-async def me(caller: Caller) -> schemas.Me:
-    """Who the caller is."""
+async def me(daemon: Daemon, caller: Caller) -> schemas.Me:
+    """Who the caller is, what it may, and how much of that is used at this moment."""
     models = sorted(caller.models) if caller.models is not None else None
+    routes = sorted(caller.routes) if caller.routes is not None else None
     return schemas.Me(
         kind=caller.kind.value,
         id=caller.id,
@@ -102,41 +109,69 @@ async def me(caller: Caller) -> schemas.Me:
         user_id=caller.user_id,
         session_id=caller.session_id,
         models=models,
+        routes=routes,
+        limits=schemas.KeyLimits.model_validate(caller.limits) if caller.limits is not None else None,
+        used=await _used(daemon, caller) if caller.limits is not None else None,
     )
 
 
-@router.post("/password")
+@router.post("/password", responses=raises(TooManyAttempts))
 async def change_password(
     daemon: Daemon,
     cookies: CookieJar,
-    caller: Caller,
+    caller: Person,
     request: Request,
     response: Response,
     body: schemas.ChangePassword,
 ) -> schemas.Tokens:
     """Change one's own password. Every session ends, and the answer is a new one."""
-    _session(caller)
     if body.cookie:
         cookies.check_allowed()
-    new = body.password.get_secret_value()
     try:
-        # A login, so that guessing the password here is slowed down like there.
-        await _logged_in(daemon, request, caller.name, body.current_password.get_secret_value())
+        with _failures_counted(daemon):
+            tokens = await daemon.sessions.change_password(
+                caller.name,
+                body.current_password.get_secret_value(),
+                body.password.get_secret_value(),
+                actor=actor_of(caller, daemon, request),
+                client=_client(request),
+            )
     except AuthenticationFailed:
         raise PermissionDenied("The current password is wrong.", param="current_password") from None
-    hashed = await daemon.hasher.hash(new)
-    async with daemon.changes.begin(actor_of(caller, daemon, request)) as change:
-        await users.set_password(change.tx, caller.id, hashed)
-        await sessions.revoke_user(change.tx, caller.id)
-        change.note("user.password", caller.id, caller.name)
     daemon.rights_changed()
-    return _answer(await _logged_in(daemon, request, caller.name, new), response, cookies if body.cookie else None)
+    return _answer(tokens, response, cookies if body.cookie else None)
+
+
+def _client(request: Request) -> str:
+    return request.headers.get("user-agent", "")[:200]
+
+
+async def _used(daemon: Services, caller: Principal) -> schemas.MyUse:
+    await daemon.limits.prepare(caller)
+    use = daemon.limits.use(caller)
+    return schemas.MyUse(
+        requests=use.requests_used,
+        tokens=use.tokens_used,
+        in_flight=use.in_flight,
+        tokens_today=use.today,
+        tokens_this_month=use.this_month,
+    )
 
 
 async def _logged_in(daemon: Services, request: Request, name: str, password: str) -> Tokens:
     address = daemon.client_address(request.scope)
-    client = request.headers.get("user-agent", "")[:200]
-    return await daemon.sessions.login(name, password, address=address, client=client)
+    with _failures_counted(daemon):
+        return await daemon.sessions.login(name, password, address=address, client=_client(request))
+
+
+@contextmanager
+def _failures_counted(daemon: Services) -> Iterator[None]:
+    """Around whatever judges a password."""
+    try:
+        yield
+    except (AuthenticationFailed, TooManyAttempts) as refusal:
+        daemon.bus.publish(LoginFailed(throttled=isinstance(refusal, TooManyAttempts)))
+        raise
 
 
 def _answer(tokens: Tokens, response: Response, cookies: Cookies | None) -> schemas.Tokens:

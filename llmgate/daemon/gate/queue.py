@@ -12,14 +12,14 @@ router = APIRouter(prefix="/queue", tags=["queue"])
 
 
 @router.get("")
-async def mine(daemon: Daemon, caller: Caller) -> schemas.Page[schemas.Waiting]:
+async def list_waiting(daemon: Daemon, caller: Caller) -> schemas.Page[schemas.Waiting]:
     """The caller's waiting requests, in the order of service."""
     places = await daemon.queue.waiting(owner=caller.owner)
     return schemas.Page(data=[schemas.Waiting.model_validate(place) for place in places])
 
 
 @router.get("/{request_id}")
-async def one(daemon: Daemon, caller: Caller, request_id: str) -> schemas.Waiting:
+async def show(daemon: Daemon, caller: Caller, request_id: str) -> schemas.Waiting:
     """One of them, by the id of its answer's header, or by the ``X-Request-Id`` that the client sent with it."""
     found = await daemon.queue.position(request_id)
     if found is not None and found.owner == caller.owner:

@@ -72,7 +72,10 @@ class Retention:
         return await self.clean() if is_ours else None
 
     async def clean(self) -> dict[str, int]:
-        """Forget everything that is old; returns how many rows of each kind were forgotten. What fails is logged, and left for the next."""
+        """Forget everything that is old; returns how many rows of each kind that were.
+
+        What fails is logged, and left for the next time.
+        """
         forgotten: dict[str, int] = {}
         for kind, forget in self._tasks().items():
             try:

@@ -40,16 +40,22 @@ class Report:
 
 
 def attack(
-    url: str, path: str, *, reader: Mapping[str, str], headers: Callable[[], Mapping[str, str]], examples: int
+    url: str,
+    path: str,
+    *,
+    reader: Mapping[str, str],
+    headers: Callable[[], Mapping[str, str]],
+    examples: int,
+    systematic: bool,
 ) -> Report:
     """Ask every operation of the document at ``url + path``. Blocks; the same arguments ask the same questions.
 
-    ``reader`` are the headers with which the document is read, ``headers()`` those of the next request. Without
-    ``examples`` only the systematic cases are asked: each bound, each missing field, each wrong type and method.
+    ``reader`` are the headers with which the document is read, ``headers()`` those of the next request. ``examples``
+    random requests are sent to each operation, and if ``systematic`` each bound, missing field, wrong type and method.
     """
     document = httpx.get(url + path, headers=dict(reader), trust_env=False, timeout=10).raise_for_status().json()
     _loosen_tuples(document)
-    config = schemathesis.Config.from_dict(_configuration(url + document["servers"][0]["url"], examples))
+    config = schemathesis.Config.from_dict(_configuration(url + document["servers"][0]["url"], examples, systematic))
     schema = schemathesis.openapi.from_dict(document, config=config)
 
     @schema.auth(refresh_interval=None)
@@ -71,7 +77,7 @@ def attack(
     return report
 
 
-def _configuration(url: str, examples: int) -> dict[str, Any]:
+def _configuration(url: str, examples: int, systematic: bool) -> dict[str, Any]:
     return {
         "base-url": url,
         "seed": 1,
@@ -81,13 +87,13 @@ def _configuration(url: str, examples: int) -> dict[str, Any]:
         "workers": 1,
         "generation": {
             "deterministic": True,
-            "max-examples": max(1, examples),
+            "max-examples": examples,
             "database": "none",
             "no-shrink": True,
             "with-security-parameters": False,
         },
         "checks": _CHECKS,
-        "phases": {"fuzzing": {"enabled": examples > 0}, "stateful": _OFF},
+        "phases": {"coverage": {"enabled": systematic}, "stateful": _OFF},
     }
 
 

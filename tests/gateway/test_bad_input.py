@@ -92,7 +92,7 @@ async def test_a_body_of_40_megabytes_is_refused(gateway: Running, chunked: bool
 
 
 @pytest.mark.parametrize(
-    "path", ["/api/pull", "/api/create", "/api/blobs/sha256:0", "/v1/files", "/v2", "/api/chat/", "//api/chat"]
+    "path", ["/api/push", "/api/create", "/api/blobs/sha256:0", "/v1/files", "/v2", "/api/chat/", "//api/chat"]
 )
 async def test_what_is_not_listed_does_not_exist(gateway: Running, ollama: FakeOllama, path: str) -> None:
     reads = len(ollama.reads)

@@ -15,6 +15,7 @@ from llmgate.daemon.auth.principals import Role
 from llmgate.daemon.store import users
 from tests.fakes import FakeOllama
 from tests.gateway.harness import Running, run_gateway, settings_for, upstream_for
+from tests.gateway.ready_made import client_of, hashed
 
 PASSWORD = "correct horse battery"
 
@@ -72,10 +73,7 @@ async def run_site(
         gateway = await stack.enter_async_context(run_gateway(settings, "test2" if users_exist else "test"))
         if not users_exist:
             await _make_users(gateway)
-        clients = [
-            await stack.enter_async_context(httpx.AsyncClient(base_url=gateway.url, timeout=10, trust_env=False))
-            for _ in range(3)
-        ]
+        clients = [await stack.enter_async_context(client_of(gateway.url)) for _ in range(3)]
         site = Site(gateway, ollama, *clients)
         for client, name in ((site.admin, "root"), (site.user, "ada")):
             token = (await site.login(name)).json()["access_token"]
@@ -84,10 +82,10 @@ async def run_site(
 
 
 async def _make_users(gateway: Running) -> None:
-    hashed = await gateway.services.hasher.hash(PASSWORD)
+    password_hash = await hashed(PASSWORD)
     async with gateway.services.database.begin() as tx:
-        await users.create(tx, name="root", password_hash=hashed, role=Role.ADMIN)
-        await users.create(tx, name="ada", password_hash=hashed, role=Role.USER)
+        await users.create(tx, name="root", password_hash=password_hash, role=Role.ADMIN)
+        await users.create(tx, name="ada", password_hash=password_hash, role=Role.USER)
 
 
 def _moved(loaded: LoadedSettings, state: Path, ollama: FakeOllama) -> LoadedSettings:

@@ -31,6 +31,7 @@ from llmgate.daemon.server import GatewayServer
 from llmgate.daemon.services import Services, open_services
 from llmgate.daemon.store import keys
 from tests.fakes import FakeOllama, FakeServer
+from tests.gateway.ready_made import client_of, migrated
 
 CHAT: dict[str, Any] = {"model": "llama3.2", "messages": [{"role": "user", "content": "Hello"}]}
 
@@ -136,12 +137,13 @@ async def run_gateway(settings: Settings | LoadedSettings, key: str = "test") ->
     async def announce(_: Services) -> None:
         ready.set()
 
+    await migrated(loaded.settings)
     async with AsyncExitStack() as stack:
         services = await stack.enter_async_context(open_services(loaded))
         server = GatewayServer(services, announce)
         serving = asyncio.create_task(server.serve(sockets=[listener]))
         await asyncio.wait({serving, asyncio.create_task(ready.wait())}, return_when=asyncio.FIRST_COMPLETED)
-        client = httpx.AsyncClient(base_url=url, timeout=10, trust_env=False)
+        client = client_of(url)
         running = Running(url, services, server, client, "")
         running.key = await running.new_key(key)
         client.headers["authorization"] = f"Bearer {running.key}"

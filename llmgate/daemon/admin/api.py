@@ -12,7 +12,7 @@ from fastapi import APIRouter, Depends, FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.params import Depends as Dependency
 from fastapi.responses import JSONResponse
-from fastapi.routing import iter_route_contexts
+from fastapi.routing import APIRoute, iter_route_contexts
 from starlette.datastructures import MutableHeaders
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -51,10 +51,11 @@ def create_api(
     )
     app.state.services = services
     app.add_middleware(_Edge)
+    paths: set[str] = set()
     for router in (*routers, openapi.router):
         app.include_router(router)
-    paths = [context.path for context in iter_route_contexts(app.routes)]
-    app.state.plain_paths = frozenset(path for path in paths if path and "{" not in path)
+        paths.update(route.path for route in router.routes if isinstance(route, APIRoute))
+    app.state.plain_paths = frozenset(path for path in paths if "{" not in path)
     return app
 
 

@@ -104,6 +104,8 @@ class DatabaseSettings(Section):
         url = value.get_secret_value()
         if url and not re.match(r"(postgres(ql)?|sqlite)(\+\w+)?://", url):
             raise ValueError("must begin with postgresql:// or sqlite://, or be empty")
+        if url.partition("?")[0].count("@") > 1:  # a part of the password would be taken for the host, and be shown
+            raise ValueError("must have %40 for each @ in user and password")
         return value
 
 

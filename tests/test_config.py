@@ -69,6 +69,7 @@ def test_other_variables_of_the_command_are_none_of_the_daemons_business() -> No
         ('[[upstreams]]\nname = "a"\nurl = "http://x"\n[[upstreams]]\nname = "a"\nurl = "http://y"\n', ["two", "'a'"]),
         ("upstreams = []\n", ["at least one [[upstreams]] table"]),
         ('[database]\nurl = "mysql://u:secret@h/n"\n', ["database.url", "llmgate.toml", "postgresql://"]),
+        ('[database]\nurl = "postgresql://u:se@cret@h/n"\n', ["database.url", "llmgate.toml", "%40"]),
         ("port = 1\n", ["port", "[section]"]),
         ("[server\n", ["not valid TOML"]),
         ("[queue]\naged_share = 1.5\n", ["queue.aged_share"]),

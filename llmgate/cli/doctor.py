@@ -13,6 +13,7 @@ import typer
 from llmgate.cli.command import Cli, command
 from llmgate.cli.output import Column, Format, clean, colorless, console
 from llmgate.cli.serve import find_config
+from llmgate.urls import base_url
 
 if TYPE_CHECKING:  # the daemon is not needed to show the help
     from llmgate.daemon.operations.checks.base import Finding
@@ -37,8 +38,9 @@ async def doctor(
     from llmgate.daemon.operations.doctor import examine
     from llmgate.daemon.operations.quiet import without_log
 
+    url = base_url(cli.options.url) if cli.options.url else None  # without a password: it is shown
     with without_log():
-        findings = await examine(find_config(config), cli.options.url)
+        findings = await examine(find_config(config), url)
     if cli.out.form is Format.TABLE and not cli.out.quiet:
         _show(findings)
     else:

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import json
 import secrets
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterable, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Container, Iterable, Mapping
 from contextlib import aclosing
 from dataclasses import dataclass, field
 from typing import Any
 
 import structlog
 
-from llmgate.daemon.auth import routes
 from llmgate.daemon.auth.authenticator import Authenticator
 from llmgate.daemon.auth.principals import Role
 from llmgate.daemon.auth.routes import MANAGE
@@ -24,6 +23,8 @@ from llmgate.daemon.upstreams.pulling import PullEvent
 from llmgate.errors import InvalidRequest, LLMGateError, MethodNotAllowed, PermissionDenied, UpstreamError
 
 BODY_BYTES = 64 * 1024
+MOST = 2000
+"""Layers and steps of one pull that are told; a model has a dozen of each."""
 OLLAMA = protocol_of("/api/")
 
 Act = Callable[[Actor, Mapping[str, Any], Exchange], Awaitable[None]]
@@ -58,7 +59,6 @@ class ManagementRoute:
         caller = await self.authenticator.authenticate(scope["headers"], address=address, method=scope["method"])
         if caller.role is not Role.ADMIN:
             raise PermissionDenied("Models are changed by administrators only.")
-        caller.check_route(scope["path"], routes.MANAGE)
         caller.check_route(scope["path"], MANAGE)
         body = parse_body(await exchange.read_body(BODY_BYTES))
         exchange.watch()
@@ -114,6 +114,10 @@ class _Layer:
     completed: dict[str, int] = field(default_factory=dict)
 
 
+def _is_new(event: PullEvent, layers: Container[str], told: Container[str]) -> bool:
+    return event.status not in told if event.digest is None else event.digest not in layers
+
+
 async def as_one(events: AsyncIterator[PullEvent], upstreams: Iterable[str]) -> AsyncGenerator[dict[str, Any], None]:
     """The progress of several upstreams as Ollama would tell it of one: a layer is as far as on the slowest, a step is
     told once, and ``success`` comes when all have it.
@@ -130,6 +134,8 @@ async def as_one(events: AsyncIterator[PullEvent], upstreams: Iterable[str]) -> 
             running.discard(event.upstream)
             if event.error:
                 failures.append(f"{event.upstream}: {event.error}")
+        elif len(layers) + len(told) >= MOST and _is_new(event, layers, told):
+            continue
         elif event.digest is not None:
             layer = layers.setdefault(event.digest, _Layer())
             layer.total = event.total or layer.total

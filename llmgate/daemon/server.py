@@ -30,7 +30,15 @@ is sent into a connection that is just going away."""
 class GatewayServer(uvicorn.Server):
     """uvicorn, with our announcement when it listens and our drain before its own shutdown."""
 
-    def __init__(self, services: Services, announce: Announce) -> None:
+    def __init__(
+        self,
+        services: Services,
+        announce: Announce,
+        terminal: Terminal | None = None,
+        hung_up: Callable[[], bool] = lambda: False,
+    ) -> None:
+        """``terminal`` is that of the start. ``hung_up`` tells whether a SIGHUP came while the services were made: to
+        be obeyed once they serve."""
         config = uvicorn.Config(
             Application(services),
             http=GatewayProtocol,
@@ -49,7 +57,8 @@ class GatewayServer(uvicorn.Server):
         self._services = services
         self._announce = announce
         self._signalled = False
-        self._terminal = Terminal()
+        self._terminal = terminal or Terminal()
+        self._hung_up_early = hung_up
         self._reloads: set[asyncio.Task[None]] = set()
 
     @contextmanager
@@ -107,6 +116,8 @@ class GatewayServer(uvicorn.Server):
         gc.collect()
         gc.freeze()
         await self._announce(self._services)
+        if self._hung_up_early():
+            self._hung_up()
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         for server in self.servers:
@@ -126,8 +137,11 @@ async def serve(
 
     ``announce`` is called when it is ready to serve. A worker also obeys the ``orders`` of its parent.
     """
+    terminal, hung_up = Terminal(), asyncio.Event()
+    # Without a handler it would end a daemon that is still migrating, say.
+    asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, hung_up.set)
     async with open_services(settings) as services:
-        server = GatewayServer(services, announce)
+        server = GatewayServer(services, announce, terminal, hung_up.is_set)
         obeying = asyncio.create_task(server.obey(orders)) if orders is not None else None
         try:
             await server.serve(sockets=[listener])

@@ -118,9 +118,12 @@ class UsageRecorder:
             self._count(row, -1)
 
     async def _write_singly(self, batch: Sequence[RequestFinished]) -> None:
-        for row in batch:
+        for number, row in enumerate(batch):
             try:
                 await self._write([row])
+            except asyncio.CancelledError:
+                self._pending.extendleft(reversed(batch[number:]))
+                raise
             except StoreUnavailable:
                 self._pending.append(row)
             except Exception:  # this is the one

@@ -143,7 +143,7 @@ class _Worker:
         self.drain_seconds = 0.0
         self._process: Process | None = None
         self._channel: asyncio.StreamWriter | None = None
-        self._is_to_stop = False
+        self._is_to_stop = self._is_to_reload = False
         self._log = structlog.get_logger("llmgate.workers")
 
     async def live(
@@ -155,7 +155,7 @@ class _Worker:
         on_reloaded: Callable[[], None],
     ) -> int:
         """Be a process from its start to its end. Returns its exit code, negative for a signal."""
-        self.ready_at = None
+        self.ready_at, self._is_to_reload = None, False
         ours, theirs = socket.socketpair()
         with theirs:
             handover = Handover(self.number, listener.fileno(), theirs.fileno())
@@ -183,6 +183,8 @@ class _Worker:
                 self.needs_setup = bool(setup)
                 self.settled.set()
                 self._log.info("worker_ready", worker=self.number, pid=self._process.pid)
+                if self._is_to_reload:
+                    self.reload()
                 while line := await _line(reader):
                     if line == "reloaded":
                         on_reloaded()
@@ -204,7 +206,8 @@ class _Worker:
             self._channel.write(f"{order}\n".encode())
 
     def reload(self) -> None:
-        """One that is still starting reads the configuration anyhow."""
+        """One that is still starting may have read the old configuration: it is told as soon as it can hear."""
+        self._is_to_reload = self.ready_at is None
         if self._channel is not None and self.ready_at is not None:
             self._channel.write(f"{Order.RELOAD}\n".encode())
 

@@ -10,8 +10,11 @@ from typing import Any
 import ollama as ollama_client
 import pytest
 
+from llmgate.daemon import management
 from llmgate.daemon.events import ActivityRecorded
+from llmgate.daemon.protocols.bodies import MAX_MODEL_NAME
 from llmgate.daemon.upstreams import pulling
+from llmgate.daemon.upstreams.pulling import PullEvent
 from tests.admin.harness import Site, problem
 from tests.fakes import FakeOllama, FakeOpenAI, Script
 from tests.gateway.harness import lines_of
@@ -53,6 +56,16 @@ async def test_models_are_listed_over_all_pools(site: Site, other: FakeOllama) -
     assert [row["name"] for row in first["data"] + second["data"]] == ["llama3.2:latest", "only-here:1b"]
     assert second["next"] is None
     problem(await site.admin.get(MODELS, params={"after": "???"}), 400, "invalid_request")
+
+
+async def test_the_list_goes_on_behind_the_longest_name_that_a_model_can_have(site: Site, other: FakeOllama) -> None:
+    other.models.append("日" * (MAX_MODEL_NAME - 3) + ":1b")
+    await site.gateway.services.upstreams.refresh(["gpu2"])
+    other.models.append("龍:1b")
+    await site.gateway.services.upstreams.refresh(["gpu2"])
+    first = (await site.admin.get(MODELS, params={"limit": 3})).json()
+    second = await site.admin.get(MODELS, params={"limit": 3, "after": first["next"]})
+    assert [row["name"] for row in second.json()["data"]] == ["龍:1b"], second.text
 
 
 async def test_what_only_some_upstreams_of_a_pool_have_is_listed_as_not_served(site: Site, other: FakeOllama) -> None:
@@ -169,6 +182,60 @@ async def test_a_daemon_that_shuts_down_does_not_wait_for_a_pull(site: Site) -> 
             async for _ in lines:
                 pass
     assert noted(site, "model.pull")[-1]["state"] == "cancelled"
+
+
+async def test_a_pull_that_is_cancelled_twice_is_noted_all_the_same(site: Site) -> None:
+    site.ollama.script(Script(token_gates={2: "never"}), path="/api/pull")
+    services = site.gateway.services
+    async with site.admin.stream("POST", f"{MODELS}/pull", json={"model": "new:1b"}) as answer:
+        await anext(answer.aiter_lines())
+        (pull,) = services.models._pulls
+        async with services.changes._turn:  # writing it down takes a while
+            pull.cancel()
+            await next(seen for seen in site.ollama.reads if seen.path == "/api/pull").disconnected.wait()
+            services.models.stop()
+            await asyncio.sleep(0)
+        await pull.ended()
+    assert noted(site, "model.pull")[-1]["state"] == "cancelled"
+
+
+async def test_a_defect_on_one_upstream_leaves_no_pull_behind_on_another(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with FakeOllama() as second:
+        await site.made("upstreams", name="gpu2", url=second.url, pool="fake")
+        second.script(Script(token_gates={2: "never"}), path="/api/pull")
+
+        async def broken(names: object) -> None:
+            await second.wait_for(lambda: any(seen.path == "/api/pull" for seen in second.reads))
+            raise RuntimeError("a defect")
+
+        monkeypatch.setattr(site.gateway.services.upstreams, "refresh", broken)
+        await pulled(site, model="new:1b")
+        pull = next(seen for seen in second.reads if seen.path == "/api/pull")
+        async with asyncio.timeout(5):
+            await pull.disconnected.wait()
+    assert noted(site, "model.pull")[-1]["state"] == "failed"
+
+
+async def test_half_a_character_in_an_error_of_an_upstream_is_replaced(site: Site) -> None:
+    site.ollama.script(Script(status=500, body=b'{"error": "no \\ud800"}'), path="/api/pull")
+    assert (await pulled(site, model="new:1b"))[-1]["error"] == "no ?"
+
+
+async def test_an_upstream_cannot_fill_the_memory_with_layers_and_steps() -> None:
+    told = 0
+
+    async def flood() -> AsyncIterator[PullEvent]:
+        yield PullEvent("gpu", status="pulling")
+        for number in range(5 * management.MOST):
+            yield PullEvent("gpu", status=f"step {number}")
+            yield PullEvent("gpu", status="pulling", digest=f"sha256:{number}", total=2, completed=1)
+        yield PullEvent("gpu", status="success", done=True)
+
+    async for _ in management.as_one(flood(), ["gpu"]):
+        told += 1
+    assert management.MOST < told <= 2 * management.MOST
 
 
 async def test_an_upstream_that_cuts_the_pull_is_told(site: Site) -> None:

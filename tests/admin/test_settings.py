@@ -16,6 +16,7 @@ from llmgate.config import LogSettings, load
 from llmgate.config_keys import keys
 from llmgate.daemon.logs import configure_logging, set_log_level
 from llmgate.daemon.store import settings as stored
+from llmgate.daemon.store.types import utc_now
 from llmgate.errors import ConfigError
 from tests.admin.harness import PASSWORD, Site, problem, run_site
 from tests.fakes.script import Script
@@ -156,10 +157,14 @@ async def test_it_holds_after_a_restart_and_what_is_not_usable_any_more_does_not
         async with site.gateway.services.database.begin() as tx:
             for key, value in (("queue.unheard_of", 1), ("server.port", 1), ("levels.user", 9), ("log.level", 5)):
                 await stored.put(tx, key, value, by="another version")
+            garbled = {"key": "levels.api_key", "value": "{5", "updated_at": utc_now(), "updated_by": "by hand"}
+            await tx.execute(stored.settings.insert().values(garbled))
     async with run_site(tmp_path / "state", users_exist=True) as site:
         settings = site.gateway.services.settings
         assert (settings.queue.deadline_seconds, settings.levels.user) == (77, 3)
         assert (await shown(site, "levels.user"))["origin"] == "default"
+        assert (await shown(site, "levels.api_key"))["origin"] == "default"
+        assert (await site.admin.delete("/admin/v1/settings/levels.api_key")).status_code == 200
 
 
 async def test_another_daemon_of_the_same_database_follows_within_five_seconds(tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ import pytest
 
 from llmgate.config import ServerSettings, Settings, StateSettings
 from llmgate.daemon.events import ActivityRecorded
+from llmgate.daemon.queue.ticket import Position
 from llmgate.daemon.services import open_services
 from llmgate.daemon.store import upstreams
 from llmgate.daemon.upstreams.sealing import TokenSeal, Unreadable
@@ -161,6 +162,23 @@ async def test_the_last_upstream_of_a_pool_stays_while_requests_wait_there_unles
         for task in ask:
             task.cancel()
         await asyncio.gather(*ask, return_exceptions=True)
+
+
+async def test_the_broker_is_not_asked_while_all_other_changes_wait(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    held: list[bool] = []
+    services = site.gateway.services
+
+    async def waiting(*_: object) -> list[Position]:
+        held.append(services.changes._turn.locked())
+        return []
+
+    monkeypatch.setattr(type(services.queue), "waiting", waiting)
+    await site.made("upstreams", name="gpu2", url=site.ollama.url)
+    assert (await site.admin.patch(f"{UPSTREAMS}/gpu2", json={"pool": "main"})).status_code == 200
+    assert (await site.admin.delete(f"{UPSTREAMS}/gpu2")).status_code == 204
+    assert held == [False, False]
 
 
 async def test_what_was_added_is_there_after_a_restart_and_the_file_counts_first(tmp_path: Path) -> None:

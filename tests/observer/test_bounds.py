@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import tracemalloc
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from typing import Any
@@ -211,6 +211,31 @@ async def test_the_usage_recorder_drops_its_oldest_and_counts(site: Site, monkey
     assert usage.dropped - before >= 15
     text = (await site.admin.get("/metrics")).text
     assert f"llmgate_usage_dropped_rows_total {float(usage.dropped)}" in text
+
+
+async def test_the_usage_recorder_loses_nothing_when_it_is_cancelled_while_it_looks_for_a_bad_row(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    usage = site.gateway.services.usage
+    await usage.flush()
+    second = asyncio.Event()
+
+    async def write(batch: Sequence[RequestFinished]) -> None:
+        if len(batch) > 1:
+            raise ValueError("one of them cannot be written")
+        if batch[0].request_id != finished(0).request_id:
+            second.set()
+            await asyncio.Event().wait()
+
+    with monkeypatch.context() as patch:
+        patch.setattr(usage, "_write", write)
+        for number in range(5):
+            usage(finished(number))
+        flushing = asyncio.create_task(usage.flush())
+        await second.wait()
+        flushing.cancel()
+        await asyncio.wait([flushing])
+        assert [row.request_id for row in usage._pending] == [finished(number).request_id for number in range(1, 5)]
 
 
 def test_failed_logins_are_two_numbers_an_hour() -> None:

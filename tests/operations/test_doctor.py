@@ -86,10 +86,23 @@ async def test_a_sound_installation_that_serves_has_no_failure(site: Site, tmp_p
         assert found["user"]["status"] == "warn"
 
 
+async def test_what_could_be_a_password_in_a_bad_address_is_not_repeated(tmp_path: Path) -> None:
+    config = write_config(
+        tmp_path, state=tmp_path / "state", upstreams={}, database={"url": "postgresql://ada:hunter2"}
+    )
+    for command in (("doctor",), ("backup", "--passphrase-stdin"), ("db", "status")):
+        result = await llmgate(*command, "--config", str(config), stdin="correct horse battery staple\n")
+        assert result.code
+        assert "hunter2" not in result.out + result.err, command
+        assert "database.url" in result.out + result.err, command
+
+
 async def test_a_daemon_elsewhere_is_asked_by_its_url(site: Site, tmp_path: Path) -> None:
     config = write_config(tmp_path, state=tmp_path / "state", upstreams={"fake": site.ollama.url})
     assert (await examine(config))["daemon"]["status"] == "skip"
     assert (await examine(config, "--url", site.url))["daemon.ready"]["status"] == "ok"
+    secret = await llmgate("doctor", "--config", str(config), "--url", "http://ada:hunter2@127.0.0.1:1")
+    assert (secret.code, "hunter2" in secret.out + secret.err) == (6, False)
     wrong = (await examine(config, "--url", site.ollama.url))["daemon"]
     assert (wrong["status"], "else than llmgate" in wrong["found"]) == ("fail", True)
     nobody = (await examine(config, "--url", "http://127.0.0.1:1"))["daemon"]

@@ -11,12 +11,12 @@ from sqlalchemy import inspect, text
 
 from llmgate.daemon.auth.secrets import load_or_create
 from llmgate.daemon.chain import ActivityChain
-from llmgate.daemon.operations.restore import Source, check
+from llmgate.daemon.operations.restore import Source, check, restore
 from llmgate.daemon.operations.tables import every_table
 from llmgate.daemon.operations.values import kind_of
 from llmgate.daemon.store import schema
 from llmgate.daemon.store.database import Database
-from llmgate.errors import InvalidRequest, StartupError
+from llmgate.errors import Conflict, InvalidRequest, StartupError
 from tests.operations.support import PASSPHRASE, SECRET, contents, fill, load, save
 from tests.services.fixtures import opened
 
@@ -121,6 +121,21 @@ async def test_an_empty_database_has_nothing_to_save(empty_database_url: str, tm
     async with opened(empty_database_url) as database:
         with pytest.raises(StartupError, match="is empty"):
             await save(database, tmp_path / "saved")
+
+
+async def test_another_file_than_the_one_that_was_checked_is_not_restored(
+    database: Database, tmp_path: Path, new_database: NewDatabase
+) -> None:
+    await fill(database)
+    file = tmp_path / "saved"
+    await save(database, file)
+    source = Source(file, PASSPHRASE)
+    manifest = await check(source)
+    await save(database, file)  # in its place, between the check and its use
+    async with opened(new_database("sqlite")) as target:
+        with pytest.raises(Conflict, match="not the one that was checked"):
+            await restore(source, manifest, target, tmp_path / "secret.key")
+    assert not (tmp_path / "secret.key").exists()
 
 
 async def test_a_backup_of_a_newer_program_is_refused(

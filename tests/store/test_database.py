@@ -115,7 +115,17 @@ async def test_a_database_that_was_not_opened_is_unavailable(database_url: str) 
         await Database(database_url).ping()
 
 
-@pytest.mark.parametrize("url", ["", "nonsense", "mysql://root:hunter2@localhost/x", "sqlite://", "http://a:hunter2@b"])
+@pytest.mark.parametrize(
+    "url",
+    [
+        "",
+        "nonsense",
+        "mysql://root:hunter2@localhost/x",
+        "sqlite://",
+        "http://a:hunter2@b",
+        "postgresql://a:b@c:hunter2@localhost/x",
+    ],
+)
 def test_the_address_of_something_else_is_refused_without_repeating_it(url: str) -> None:
     with pytest.raises(ConfigError) as caught:
         Database(url)

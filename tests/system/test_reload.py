@@ -42,6 +42,29 @@ async def test_sighup_reads_the_file_again_all_of_it_or_nothing(tmp_path: Path) 
     assert "Traceback" not in "\n".join(command.err.seen)
 
 
+async def test_sighup_in_the_middle_of_a_start_does_not_end_the_daemon(tmp_path: Path) -> None:
+    asked = asyncio.Event()
+
+    async def silent(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        asked.set()
+        await reader.read()
+        writer.close()
+
+    async with await asyncio.start_server(silent, "127.0.0.1", 0) as upstream:
+        port = upstream.sockets[0].getsockname()[1]
+        config = configured(tmp_path, f"http://127.0.0.1:{port}")
+        async with running("llmgate", "serve", "--config", str(config), home=tmp_path) as command:
+            async with asyncio.timeout(START_SECONDS):
+                await asked.wait()  # it waits for its upstream to tell what it has
+            config.write_text(f"{config.read_text()}[levels]\nuser = 5\n")
+            command.signal(signal.SIGHUP)
+            await command.out.have("setup token")
+            await command.err.have("settings_reloaded")
+            assert command.logged("settings_reloaded")[0]["changed"] == ["levels.user"]
+            command.signal(signal.SIGTERM)
+            assert await command.ended() == 0
+
+
 async def test_every_worker_reads_it_when_one_is_asked_or_the_parent_is_told(tmp_path: Path) -> None:
     async with daemons(tmp_path) as (command, url, token), httpx.AsyncClient(base_url=url, trust_env=False) as client:
         account = {"name": "root", "password": PASSWORD}

@@ -190,6 +190,18 @@ async def test_sighup_is_passed_on_to_all_workers_that_are_ready(tmp_path: Path)
     assert command.out.matching("worker 3 (?:is told|gets).*") == ["worker 3 gets signal 15"]
 
 
+async def test_a_worker_that_was_just_starting_at_a_sighup_is_told_once_it_is_ready(tmp_path: Path) -> None:
+    async with fakes(tmp_path, 2, {"2": ["late"]}) as command:
+        (pid,) = await command.out.have(r"worker 2 starts as (\d+)")
+        await command.out.have("worker 2 waits")
+        command.signal(signal.SIGHUP)
+        await command.out.have("worker 1 is told to reload")
+        os.kill(int(pid), signal.SIGUSR1)  # it may have read the configuration before the signal
+        await command.out.have("worker 2 is told to reload")
+        command.signal(signal.SIGTERM)
+        assert await command.ended() == 0
+
+
 async def test_ctrl_c_on_a_terminal_reaches_the_workers_once(tmp_path: Path) -> None:
     async with fakes(tmp_path, 2) as command:
         await command.out.have("all ready")

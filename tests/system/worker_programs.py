@@ -11,6 +11,7 @@ SCRIPT is JSON: for each number of a worker, what it does at its first, second .
     slow      the same, and say that it may take a minute; tell after half a second that it is still there
     stubborn  say ready, and never end
     hang      never say ready
+    late      say ready after SIGUSR1, and serve
     fail N    exit with N before being ready; die N: after it
     kill      be killed before being ready
 
@@ -70,6 +71,12 @@ async def be_fake(directory: str, script: str, handover: str) -> int:
         os.kill(os.getpid(), signal.SIGKILL)
     if step == "hang":
         await asyncio.Event().wait()
+    if step == "late":
+        go = asyncio.Event()
+        asyncio.get_running_loop().add_signal_handler(signal.SIGUSR1, go.set)
+        say(f"{me} waits")
+        await go.wait()
+        step = "serve"
     async with parent_of(place) as (parent, _listener):
         say(f"{me} is ready with {parent.setup_token}")
         parent.ready(needs_setup=True)

@@ -101,6 +101,26 @@ async def test_a_listing_that_is_none_is_refused(fake: FakeOllama, ollama: Ollam
         await ollama.inspect()
 
 
+@pytest.mark.parametrize("path", ["/api/tags", "/api/ps"])
+async def test_half_a_character_in_a_name_is_replaced_because_nothing_could_send_it_on(
+    fake: FakeOllama, ollama: OllamaUpstream, path: str
+) -> None:
+    body = b'{"models": [{"name": "evil\\ud800:1b", "details": {"family": "\\uDFFF"}}, {"name": "\\ud83e\\udd99"}]}'
+    fake.script(Script(body=body), path=path)
+    told = await ollama.inspect()
+    names = [entry["name"] for entry in told.loaded] if path == "/api/ps" else [model.name for model in told.models]
+    assert names == ["evil?:1b", "\U0001f999"]
+    fake.script(Script(body=b'{"status": "\\ud800"}\n{"status": "success"}\n'), path="/api/pull")
+    assert [event["status"] async for event in ollama.pull("new:1b")] == ["?", "success"]
+
+
+async def test_numbers_that_json_does_not_have_are_none_because_other_clients_could_not_read_them(
+    fake: FakeOllama, ollama: OllamaUpstream
+) -> None:
+    fake.script(Script(body=b'{"a": NaN, "b": [-Infinity, 1e999, 0.5, 7]}'), path="/api/show")
+    assert await ollama.show("llama3.2") == {"a": None, "b": [None, None, 0.5, 7]}
+
+
 async def test_ollama_shows_a_model(ollama: OllamaUpstream) -> None:
     assert "tools" in (await ollama.show("llama3.2"))["capabilities"]
     with pytest.raises(ModelNotFound):

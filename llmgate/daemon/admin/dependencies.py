@@ -22,6 +22,9 @@ from llmgate.errors import InvalidRequest, PermissionDenied
 
 Row = TypeVar("Row", bound=schemas.Answer)
 
+LONGEST_CURSOR = 3000
+"""A cursor can stand for the name of a model: 512 characters of up to four bytes, in base64."""
+
 
 def services_of(request: Request) -> Services:
     return cast("Services", request.app.state.services)
@@ -110,7 +113,7 @@ class Paging:
 
 
 async def paging(
-    after: Annotated[str | None, Query(max_length=200, description="`next` of the page before.")] = None,
+    after: Annotated[str | None, Query(max_length=LONGEST_CURSOR, description="`next` of the page before.")] = None,
     limit: Annotated[int, Query(ge=1, le=500)] = 100,
 ) -> Paging:
     return Paging(_decoded(after) if after else None, limit)

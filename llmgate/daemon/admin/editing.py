@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import hmac
 import json
 from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
@@ -163,8 +164,9 @@ async def creation(
 ) -> Creation:
     if idempotency_key is not None and not (idempotency_key.isascii() and idempotency_key.isprintable()):
         raise InvalidRequest("The Idempotency-Key must be printable ASCII.")
-    body = await request.body()
-    digest = hashlib.sha256(f"{request.method} {request.scope['path']}\n".encode() + body).hexdigest()
+    # Under a key of the server's: there may be a password in it, which nobody is to guess from what is stored.
+    asked = f"{request.method} {request.scope['path']}\n".encode() + await request.body()
+    digest = hmac.digest(daemon.secret.derive("idempotency"), asked, "sha256").hex()
     return Creation(daemon, caller, actor_of(caller, daemon, request), idempotency_key or None, digest)
 
 

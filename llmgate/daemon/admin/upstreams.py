@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Annotated, Any
 
@@ -79,6 +81,7 @@ async def update(
     """Change an upstream, in all daemons. Running answers end where they are; slots that are taken away are so when
     they are free. 409 when its pool would be left without any upstream while requests wait there, and for another pool,
     with RabbitMQ, also while requests run on it."""
+    waiting = await _waiting(daemon) if "pool" in body.model_fields_set and not force else {}
     async with editing.begin() as change:
         known = await _one(change.tx, daemon, upstream)
         editing.expect(_row(daemon, known))
@@ -86,7 +89,7 @@ async def update(
         wanted = _changed(known.settings, body.changes())
         if wanted.pool_name != known.settings.pool_name and not force:
             await _check_idle(daemon, known)
-            await _check_leaving(change.tx, daemon, known)
+            await _check_leaving(change.tx, daemon, known, waiting)
         before = await upstreams.get(change.tx, upstream)
         after = await upstreams.update(change.tx, upstream, **_columns(daemon, wanted))
         detail: dict[str, Any] = difference(_without_token(before), _without_token(after))
@@ -100,13 +103,14 @@ async def update(
 async def delete(daemon: Daemon, editing: Editing, upstream: str, force: Force = False) -> None:
     """Remove an upstream, in all daemons. Running answers end where they are. 409 when its pool would be left without
     any upstream while requests wait there."""
+    waiting = await _waiting(daemon) if not force else {}
     async with editing.begin() as change:
         found = [one for one in await _known(change.tx, daemon) if one.settings.name == upstream]
         for known in found:  # none where its row is of another version and cannot be used: it must be deletable still
             editing.expect(_row(daemon, known))
             _check_mutable(daemon, known)
             if not force:
-                await _check_leaving(change.tx, daemon, known)
+                await _check_leaving(change.tx, daemon, known, waiting)
         row = await upstreams.get(change.tx, upstream)
         await upstreams.delete(change.tx, upstream)
         change.note("upstream.delete", upstream, upstream, url=row.url, pool=row.pool or row.name)
@@ -136,16 +140,21 @@ def _check_mutable(daemon: Services, known: Known) -> None:
         raise ReadOnly(f"The upstream {name} is the built-in default.", hint="It goes when you add one of your own.")
 
 
-async def _check_leaving(tx: AsyncConnection, daemon: Services, leaving: Known) -> None:
+async def _waiting(daemon: Services) -> Mapping[str, int]:
+    """How many requests wait in each pool. The broker may take seconds to tell, for which no change should wait: ask
+    before one begins."""
+    return Counter(place.pool for place in await daemon.queue.waiting())
+
+
+async def _check_leaving(tx: AsyncConnection, daemon: Services, leaving: Known, waiting: Mapping[str, int]) -> None:
     """Raises Conflict when requests wait that only this upstream can serve."""
     pool = leaving.settings.pool_name
     others = [one for one in await _known(tx, daemon) if one.settings.pool_name == pool and one != leaving]
     if others:
         return
-    waiting = sum(place.pool == pool for place in await daemon.queue.waiting())
-    if waiting:
+    if waiting.get(pool):
         raise Conflict(
-            f"{waiting} requests wait in the pool {pool}, which has no other upstream.",
+            f"{waiting[pool]} requests wait in the pool {pool}, which has no other upstream.",
             hint="Let them end first (llmgate queue drain), or force it: they get 503 then.",
         )
 

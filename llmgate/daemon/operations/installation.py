@@ -11,7 +11,6 @@ from datetime import datetime
 from pathlib import Path
 
 from sqlalchemy import text
-from sqlalchemy.engine import make_url
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from llmgate.config import Settings
@@ -20,7 +19,7 @@ from llmgate.daemon.auth.secrets import ServerSecret
 from llmgate.daemon.chain import ActivityChain
 from llmgate.daemon.services import ACTIVITY_KEY, database_url, secret_path
 from llmgate.daemon.store import schema
-from llmgate.daemon.store.database import Database
+from llmgate.daemon.store.database import Database, parsed_url
 from llmgate.errors import NotFound, StateUnreadable
 
 
@@ -42,7 +41,7 @@ class DatabaseFacts:
 
 def sqlite_file(settings: Settings) -> Path | None:
     """The file of an embedded database; None for a server."""
-    url = make_url(database_url(settings))
+    url = parsed_url(database_url(settings))
     return Path(url.database or "") if url.get_backend_name() == "sqlite" else None
 
 
@@ -105,7 +104,7 @@ async def facts(settings: Settings, tx: AsyncConnection) -> DatabaseFacts:
 
 def place_of(settings: Settings) -> str:
     """The address of the database, without user and password."""
-    url = make_url(database_url(settings))
+    url = parsed_url(database_url(settings))
     if url.get_backend_name() == "sqlite":
         return str(url.database)
     host = url.host or url.query.get("host") or "the local socket"

@@ -52,7 +52,7 @@ async def restore(
     try:
         async with database.refill() as tx:
             await _prepare(tx, manifest.schema)
-            await _fill(tx, source, progress)
+            await _fill(tx, source, manifest, progress)
             await _check_counts(tx, manifest)
             await tx.run_sync(schema.upgrade)
             await _note(tx, secret, manifest)
@@ -135,11 +135,13 @@ async def _prepare(tx: AsyncConnection, revision: str) -> None:
     await tx.run_sync(schema.upgrade, revision)
 
 
-async def _fill(tx: AsyncConnection, source: Source, progress: Progress) -> None:
-    """Write the rows. The file is checked once more with that: it may have changed meanwhile."""
+async def _fill(tx: AsyncConnection, source: Source, manifest: Manifest, progress: Progress) -> None:
+    """Write the rows. The file is checked once more with that: it may have changed meanwhile, or be another one, whose
+    rows were made with another secret key."""
     with closing(_open(source.path)) as file:
         reader = await asyncio.to_thread(ArchiveReader, file, source.passphrase)
-        _check_manifest(reader.manifest)
+        if reader.manifest != manifest:
+            raise Conflict(f"{source.path} is not the one that was checked any more.", hint="Begin again.")
         batches, done = reader.batches(), 0
         while batch := await asyncio.to_thread(next, batches, None):
             contents, rows = batch

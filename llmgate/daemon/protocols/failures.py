@@ -35,5 +35,6 @@ def own_words(protocol: Protocol, body: bytes) -> bytes | None:
 
 
 def _one_line(text: str) -> str:
-    line = " ".join(text[: 2 * _MESSAGE_LIMIT].split())
+    text = text[: 2 * _MESSAGE_LIMIT].encode("utf-8", "replace").decode()  # half a character cannot be sent on
+    line = " ".join(text.split())
     return line if len(line) <= _MESSAGE_LIMIT else f"{line[:_MESSAGE_LIMIT]}…"

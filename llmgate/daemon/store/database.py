@@ -50,7 +50,7 @@ class Database:
 
         ``read_only`` is for a look that leaves no trace, not even the files that SQLite makes beside a database.
         """
-        self._url = _parse(url)
+        self._url = parsed_url(url)
         self._pool_size = pool_size
         self._timeout = timeout
         self._read_only = read_only
@@ -185,10 +185,11 @@ class Database:
         return f"Check database.url, and that PostgreSQL runs at {self._url.host or 'its socket'}."
 
 
-def _parse(url: str) -> URL:
+def parsed_url(url: str) -> URL:
+    """The address of a database, with our drivers. Raises ConfigError, which does not repeat it."""
     try:
         parsed = make_url(url)
-    except ArgumentError:
+    except (ArgumentError, ValueError):  # a port that is no number, but a part of the password perhaps
         parsed = None
     if parsed is not None and parsed.get_backend_name() in ("postgresql", "postgres"):
         return parsed.set(drivername="postgresql+psycopg")

@@ -51,13 +51,21 @@ async def bump(tx: AsyncConnection) -> int:
 async def rows(tx: AsyncConnection) -> dict[str, StoredSetting]:
     """Every setting that the database decides, by key."""
     found = await tx.execute(select(*columns_of(settings, StoredSetting)).order_by(settings.c.key))
-    return {row.key: StoredSetting(row.key, json.loads(row.value), row.updated_at, row.updated_by) for row in found}
+    return {row.key: StoredSetting(row.key, _value(row.value), row.updated_at, row.updated_by) for row in found}
 
 
 async def all(tx: AsyncConnection) -> dict[str, Any]:  # noqa: A001  # read as settings.all(...)
     """Every setting that the database decides: ``queue.aging_seconds`` → its value."""
     rows = await tx.execute(select(settings.c.key, settings.c.value).order_by(settings.c.key))
-    return {row.key: json.loads(row.value) for row in rows}
+    return {row.key: _value(row.value) for row in rows}
+
+
+def _value(text: str) -> Any:
+    """None, which no setting takes, for what was not written by us: it must keep no daemon from starting."""
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):
+        return None
 
 
 async def put(tx: AsyncConnection, key: str, value: Any, *, by: str) -> None:

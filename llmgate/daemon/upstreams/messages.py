@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
+import math
+import re
 from collections.abc import AsyncIterator, Iterable
 from typing import Any
 
@@ -17,6 +19,7 @@ FORWARDED = frozenset({b"accept", b"anthropic-version", b"anthropic-beta", b"tra
 MODELS_MAX = 10_000
 LINE_BYTES = 64 * 1024
 """Longest line of a stream of objects."""
+_HALF_CHARACTER = re.compile(rb"\\u[dD][89a-fA-F]")
 
 
 def forwarded_headers(headers: Iterable[tuple[bytes, bytes]]) -> dict[str, str]:
@@ -70,9 +73,26 @@ async def objects(answer: UpstreamAnswer, upstream: UpstreamSettings) -> AsyncIt
         yield _object(kept, upstream)
 
 
+def document_in(text: bytes) -> Any:
+    """The JSON that an upstream sent. Half a character, which JSON can name but nobody can send on, is a question mark;
+    NaN, Infinity and what is too large to be a number, which strict readers refuse, are None.
+
+    Raises ValueError or RecursionError.
+    """
+    found = json.loads(text, parse_float=_finite, parse_constant=lambda _: None)
+    if _HALF_CHARACTER.search(text):
+        return json.loads(json.dumps(found, ensure_ascii=False).encode("utf-8", "replace"))
+    return found
+
+
+def _finite(text: str) -> float | None:
+    number = float(text)
+    return number if math.isfinite(number) else None
+
+
 def _object(line: bytes, upstream: UpstreamSettings) -> dict[str, Any]:
     try:
-        found = json.loads(line)
+        found = document_in(line)
     except (ValueError, RecursionError):
         found = None
     if not isinstance(found, dict):

@@ -95,8 +95,8 @@ class Pull:
         self._task.add_done_callback(self._finished)
 
     def cancel(self) -> None:
-        """End it; harmless when it has ended."""
-        if self._task is not None:
+        """End it; harmless when it has ended. A second time would end the writing down of its result."""
+        if self._task is not None and not self._task.cancelling():
             self._task.cancel()
 
     async def ended(self) -> None:
@@ -131,7 +131,9 @@ class Pull:
     async def _run(self) -> None:
         state: str | None = "failed"
         try:
-            await asyncio.gather(*map(self._onto, self._members))
+            async with asyncio.TaskGroup() as group:  # should one break, none goes on without anybody
+                for member in self._members:
+                    group.create_task(self._onto(member))
             state = None  # as the failures say
         except asyncio.CancelledError:
             state = "cancelled"

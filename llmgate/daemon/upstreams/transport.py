@@ -19,7 +19,6 @@ from __future__ import annotations
 
 import asyncio
 import io
-import json
 import os
 import socket
 import ssl
@@ -38,6 +37,7 @@ from httpx_aiohttp import AiohttpTransport
 
 from llmgate.config import UpstreamSettings
 from llmgate.daemon.upstreams.base import UpstreamAnswer
+from llmgate.daemon.upstreams.messages import document_in
 from llmgate.errors import (
     LLMGateError,
     UpstreamCut,
@@ -123,7 +123,7 @@ class UpstreamClient:
         if status != 200:
             raise UpstreamRejected(f"The upstream {name} answered {path} with status {status}.", status=status)
         try:
-            return json.loads(document) if document.strip() else None
+            return document_in(document) if document.strip() else None
         except (ValueError, RecursionError):
             raise UpstreamProtocolError(f"The upstream {name} answered {path} with something else than JSON.") from None
 

@@ -49,7 +49,7 @@ class Inbox:
         for item in items:
             try:
                 self._hear(sender, item)
-            except (ValueError, LookupError, TypeError) as failure:  # from a daemon of another version
+            except Exception as failure:  # from a daemon of another version: what else it says must be heard
                 self._log.warning("unreadable_item", item=str(item[:1]), sender=sender, error=repr(failure))
         for dispatcher in self._dispatchers.values():
             dispatcher.step()

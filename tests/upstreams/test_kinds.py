@@ -121,6 +121,14 @@ async def test_numbers_that_json_does_not_have_are_none_because_other_clients_co
     assert await ollama.show("llama3.2") == {"a": None, "b": [None, None, 0.5, 7]}
 
 
+async def test_details_that_are_nested_too_deep_to_be_sent_on_are_no_answer(
+    fake: FakeOllama, ollama: OllamaUpstream
+) -> None:
+    fake.script(Script(body=b'{"a":' * 101 + b"1" + b"}" * 101), path="/api/show")
+    with pytest.raises(UpstreamProtocolError):
+        await ollama.show("llama3.2")
+
+
 async def test_ollama_shows_a_model(ollama: OllamaUpstream) -> None:
     assert "tools" in (await ollama.show("llama3.2"))["capabilities"]
     with pytest.raises(ModelNotFound):

@@ -17,6 +17,7 @@ from llmgate.errors import UpstreamProtocolError
 FORWARDED = frozenset({b"accept", b"anthropic-version", b"anthropic-beta", b"traceparent"})
 """The headers of a client that an upstream gets to see. Never a credential."""
 MODELS_MAX = 10_000
+DEPTH_MAX = 100
 LINE_BYTES = 64 * 1024
 """Longest line of a stream of objects."""
 _HALF_CHARACTER = re.compile(rb"\\u[dD][89a-fA-F]")
@@ -77,12 +78,21 @@ def document_in(text: bytes) -> Any:
     """The JSON that an upstream sent. Half a character, which JSON can name but nobody can send on, is a question mark;
     NaN, Infinity and what is too large to be a number, which strict readers refuse, are None.
 
-    Raises ValueError or RecursionError.
+    Raises ValueError, also for what is nested deeper than can be sent on, or RecursionError.
     """
     found = json.loads(text, parse_float=_finite, parse_constant=lambda _: None)
+    if _is_deeper(found, DEPTH_MAX):
+        raise ValueError("nested too deep")
     if _HALF_CHARACTER.search(text):
         return json.loads(json.dumps(found, ensure_ascii=False).encode("utf-8", "replace"))
     return found
+
+
+def _is_deeper(value: Any, levels: int) -> bool:
+    if not isinstance(value, dict | list):
+        return False
+    inner = value.values() if isinstance(value, dict) else value
+    return levels == 0 or any(_is_deeper(item, levels - 1) for item in inner)
 
 
 def _finite(text: str) -> float | None:

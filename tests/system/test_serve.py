@@ -140,7 +140,7 @@ async def test_a_lost_secret_is_not_replaced_and_another_one_is_refused(tmp_path
 
 async def test_a_database_that_is_away_is_one_sentence(tmp_path: Path) -> None:
     config = tmp_path / "llmgate.toml"
-    text = f'[state]\ndir = "{tmp_path / "state"}"\n[database]\nurl = "postgresql://nobody@127.0.0.1:1/none"\n'
+    text = f'[server]\nport = 0\n[state]\ndir = "{tmp_path / "state"}"\n[database]\nurl = "postgresql://nobody@127.0.0.1:1/none"\n'
     config.write_text(text, encoding="utf-8")
     code, _, err = await run("serve", "--config", str(config), home=tmp_path)
     assert code == 7

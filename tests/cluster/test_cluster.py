@@ -154,10 +154,11 @@ async def test_workers_share_the_slots_and_the_line(tmp_path: Path, postgres_url
                     answers = await asyncio.gather(*asked)
                 assert {answer.status_code for answer in answers} == {200}
                 assert fake.max_concurrency == 2
+                # Before they stop: when the one that dispatches goes first, the other takes over for a moment.
+                log = (tmp_path / "workers.log").read_text()
             finally:
                 parent.terminate()
                 async with asyncio.timeout(60):
                     assert await parent.wait() == 0
-            log = (tmp_path / "workers.log").read_text()
             assert {entry["worker"] for entry in map(json.loads, log.splitlines())} == {1, 2}
             assert log.count('"dispatching"') == 1

@@ -36,6 +36,7 @@ NAMES = {
     "SETTING": ("settings", "key"),
     "SESSION": ("sessions", "id"),
     "TICKET": ("queue/waiting", "ticket_id"),
+    "REQUEST": ("queue/running", "ticket_id"),
 }
 """Where the names of a thing are listed, and in which field."""
 MOST = 500

@@ -11,6 +11,7 @@ from llmgate.cli.command import Cli, command, group
 from llmgate.cli.options import ForceOption
 from llmgate.cli.output import Column, Format
 from llmgate.cli.serve import find_config
+from llmgate.cli.settings import shown
 from llmgate.errors import NotFound
 
 if TYPE_CHECKING:  # pydantic is not needed to show the help
@@ -19,8 +20,9 @@ if TYPE_CHECKING:  # pydantic is not needed to show the help
 config = group("config", "The daemon's configuration on this machine.")
 CHANGES = (
     Column("setting", lambda change: change.key, whole=True),
-    Column("before", lambda change: str(change.before)),
-    Column("after", lambda change: str(change.after)),
+    Column("before", lambda change: shown(change.before)),
+    # Of upstreams only the names are told.
+    Column("after", lambda change: "changed" if change.after == change.before else shown(change.after)),
 )
 FileOption = Annotated[Path | None, typer.Option("--config", "-c", help="Configuration file.")]
 
@@ -41,8 +43,8 @@ def show(
     """Show every setting in effect. Secrets are masked."""
     loaded = _load(file)
     values = loaded.settings.model_dump(mode="json")
-    for shown, upstream in zip(values["upstreams"], loaded.settings.upstreams, strict=True):
-        shown["pool"] = upstream.pool_name
+    for row, upstream in zip(values["upstreams"], loaded.settings.upstreams, strict=True):
+        row["pool"] = upstream.pool_name
     rows = [{"key": key, "value": value, "origin": loaded.origin(key)} for key, value in flat(values)]
     columns = [Column("key", lambda row: row["key"]), Column("value", lambda row: row["value"])]
     if origin:
@@ -72,7 +74,8 @@ async def reload(cli: Cli, force: ForceOption = False) -> None:
     if found.changed:
         cli.out.rows(found.changed, CHANGES, name="key")
     elif found.reloadable:
-        cli.out.message(f"{found.path or 'The environment'}: nothing is different.")
+        what = "nothing that could be taken over" if found.needs_restart else "nothing"
+        cli.out.message(f"{found.path or 'The environment'}: {what} is different.")
     for key in found.needs_restart:
         cli.out.message(f"{key} needs a restart.")
 

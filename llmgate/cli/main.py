@@ -122,6 +122,7 @@ def _run(arguments: Sequence[str]) -> int:
     try:
         return get_command(build())(arguments, prog_name="llmgate", standalone_mode=False) or 0
     except typer.TyperException as error:
+        error.message = error.message.replace("Value error, ", "")  # pydantic's word in front of ours
         if as_json:
             report(InputNeeded(error.format_message()), as_json, sys.stderr)
         else:

@@ -10,6 +10,7 @@ import typer
 from llmgate.cli.command import Cli, command, group
 from llmgate.cli.options import AllOption, IntervalOption, LimitOption, SearchOption, WatchOption, chosen
 from llmgate.cli.output import Column
+from llmgate.cli.when import told
 
 if TYPE_CHECKING:  # pydantic is not needed to show the help
     from llmgate.schemas import Model
@@ -49,7 +50,7 @@ COLUMNS = (
 )
 DETAILS = (
     *COLUMNS,
-    Column("modified", lambda model: model.modified_at),
+    Column("modified", lambda model: told(model.modified_at)),
     Column("capabilities", lambda model: model.details.get("capabilities")),
     Column("parameters set", lambda model: model.details.get("parameters")),
     Column("license", lambda model: str(model.details.get("license") or "").strip().partition("\n")[0]),
@@ -62,7 +63,7 @@ LOADED = (
     Column("size", lambda model: size(model.size), right=True),
     Column("on the GPU", lambda model: size(model.size_vram), right=True),
     Column("context", lambda model: model.context_length, right=True),
-    Column("until", lambda model: model.expires_at),
+    Column("until", lambda model: told(model.expires_at)),
 )
 CHANGE = (
     Column("model", lambda change: change.model),

@@ -102,6 +102,17 @@ async def cancel(cli: Cli, ticket: TicketArgument) -> None:
     cli.out.message(f"Cancelled {ticket}.")
 
 
+@command(queue, "stop")
+async def stop(
+    cli: Cli, ticket: Annotated[str, typer.Argument(metavar="REQUEST", help="Id of the running request.")]
+) -> None:
+    """End a request that is being answered; its client gets an error, and the upstream stops."""
+    cli.confirm(f"End the running request {ticket}")
+    async with cli.client() as client:
+        await client.stop(ticket)
+    cli.out.message(f"Ended {ticket}.")
+
+
 @command(queue, "level")
 async def level(
     cli: Cli,

@@ -17,14 +17,14 @@ KeyArgument = Annotated[str, typer.Argument(metavar="SETTING", help="Its key, li
 
 COLUMNS = (
     Column("setting", lambda setting: setting.key, whole=True),
-    Column("value", lambda setting: _shown(setting.value)),
+    Column("value", lambda setting: shown(setting.value)),
     Column("origin", lambda setting: setting.origin),
     Column("changeable", lambda setting: setting.mutable),
     Column("what it is", lambda setting: setting.description, widest=True),
 )
 DETAILS = (
     *COLUMNS[:3],
-    Column("default", lambda setting: _shown(setting.default)),
+    Column("default", lambda setting: shown(setting.default)),
     Column("what it is", lambda setting: setting.description),
     Column("accepts", lambda setting: accepted(setting.accepts)),
     Column("changeable", lambda setting: setting.mutable),
@@ -114,6 +114,6 @@ def accepted(schema: Mapping[str, Any]) -> str:
     return " ".join(words)
 
 
-def _shown(value: object) -> object:
+def shown(value: object) -> object:
     """``cell`` rounds numbers, which is not meant for settings: 0.25 is not 0.2."""
     return f"{value:g}" if isinstance(value, float) and value < 1e6 else value

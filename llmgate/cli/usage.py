@@ -41,6 +41,11 @@ SUMS = (
 )
 
 
+def _name(by: By, name: str) -> str:
+    """Of what was summed. An hour is told as other times of tables are, with its day."""
+    return f"{datetime.fromisoformat(name):%Y-%m-%d %H:%MZ}" if by is By.HOUR else name
+
+
 def duration(value: float | None) -> str | None:
     """Seconds of a request, to the hundredth."""
     return None if value is None else f"{value:.2f} s"
@@ -108,9 +113,9 @@ async def show_usage(
         return
     from llmgate.cli.watching import looking
 
-    columns = [Column(by.value, lambda row: row.name)]
+    columns = [Column(by.value, lambda row: _name(by, row.name))]
     if then_by is not None:
-        columns.append(Column(then_by.value, lambda row: row.then_name))
+        columns.append(Column(then_by.value, lambda row: _name(then_by, row.then_name)))
 
     async def look(client: AdminClient) -> list[Any]:
         return list((await client.usage.report(**query())).data)

@@ -26,6 +26,15 @@ def ahead(text: str) -> datetime:
     return _moment(text, 1)
 
 
+def told(text: str | None) -> datetime | str | None:
+    """A time that an upstream tells, to be shown as other times are; as it came where it is none."""
+    try:
+        moment = datetime.fromisoformat(text or "")
+    except ValueError:
+        return text
+    return moment if moment.tzinfo and 1970 <= moment.year < 9999 else text
+
+
 def _moment(text: str, direction: int) -> datetime:
     distance = span(text)
     try:

@@ -119,6 +119,10 @@ class AdminClient:
         with named("waiting request", ticket, "llmgate queue list"):
             await self._wire.tell("DELETE", f"/admin/v1/queue/waiting/{segment(ticket)}")
 
+    async def stop(self, ticket: str) -> None:
+        with named("running request", ticket, "llmgate queue running"):
+            await self._wire.tell("DELETE", f"/admin/v1/queue/running/{segment(ticket)}")
+
     async def set_level(self, ticket: str, level: int) -> schemas.Waiting:
         body = schemas.LevelChange(level=level)
         path = f"/admin/v1/queue/waiting/{segment(ticket)}"

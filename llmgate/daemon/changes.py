@@ -38,7 +38,8 @@ class Changes:
 
     def __init__(self, database: Database, key: bytes, bus: EventBus) -> None:
         self.written: tuple[int, str] | None = None
-        """Number and hash of the last entry that this daemon has written."""
+        """Number and hash of the last entry that this daemon has written. Where that entry was gone when the next one
+        was written, it stays: else the next change would hide that the end of the log was cut off."""
         self._database = database
         self._key = key
         self._bus = bus
@@ -61,8 +62,10 @@ class Changes:
                 yield change
                 if not change.notes:
                     raise RuntimeError("a change without a note for the activity log")
+                lost = self.written is not None and not await activity.holds(tx, *self.written)
                 entries = await activity.append(tx, self._key, actor, change.notes)
-            self.written = entries[-1].seq, entries[-1].hash
+            if not lost:
+                self.written = entries[-1].seq, entries[-1].hash
             for entry in entries:
                 self._bus.publish(entry)
         finally:

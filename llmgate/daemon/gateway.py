@@ -34,6 +34,7 @@ from llmgate.daemon.upstreams.messages import forwarded_headers
 from llmgate.daemon.upstreams.registry import UpstreamRegistry
 from llmgate.errors import (
     AuthenticationFailed,
+    CancelledByAdmin,
     Draining,
     InvalidRequest,
     LLMGateError,
@@ -282,6 +283,14 @@ class Gateway:
         for wait in waits:
             wait.cancel()
         return not self._active
+
+    def stop(self, request_id: str) -> bool:
+        """End a request for an administrator, also one that is being answered. False when it is not here."""
+        for exchange in self._active:
+            if exchange.request_id == request_id:
+                exchange.interrupt(CancelledByAdmin("An administrator has ended the request."))
+                return True
+        return False
 
     # -- being revoked -----------------------------------------------------------------------
 

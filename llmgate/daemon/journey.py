@@ -31,7 +31,7 @@ _OUTCOMES: tuple[tuple[type[LLMGateError], Outcome], ...] = (
     (Draining, Outcome.SHUTDOWN),
 )
 
-_REVOKED = (AuthenticationFailed, PermissionDenied)
+_TAKEN_AWAY = (AuthenticationFailed, PermissionDenied, CancelledByAdmin)
 
 
 def outcome_of(failure: LLMGateError) -> Outcome:
@@ -119,7 +119,7 @@ class Journey:
 
     def failed(self, failure: LLMGateError) -> None:
         self._failure = failure
-        if isinstance(failure, _REVOKED):  # taken away from it while it waited or was answered
+        if isinstance(failure, _TAKEN_AWAY):  # while it waited, or was answered
             self._outcome = Outcome.CLIENT_DISCONNECTED if self._grant else Outcome.CANCELLED_IN_QUEUE
         else:
             self._outcome = outcome_of(failure)

@@ -99,7 +99,11 @@ def log_event(event: Event) -> None:
         )
     elif isinstance(event, UpstreamChanged):
         say = _requests_log.info if event.usable else _requests_log.warning
-        say("upstream_changed", upstream=event.upstream, before=event.before, after=event.after, reason=event.reason)
+        before, after = (
+            str(event.before),
+            str(event.after),
+        )  # of an enumeration, else written with its name
+        say("upstream_changed", upstream=event.upstream, before=before, after=after, reason=event.reason)
     elif isinstance(event, ActivityRecorded):
         _activity_log.info(
             "activity",

@@ -9,6 +9,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 import structlog
 
@@ -49,6 +50,8 @@ from llmgate.errors import StoreUnavailable
 
 ACTIVITY_KEY = "activity"
 """The purpose of the key that the activity log is chained with, see ``ServerSecret.derive``."""
+STOP = "stop"
+"""The topic under which daemons tell each other which request is to be ended."""
 FLUSH_SECONDS = 5.0
 """At shutdown, longest wait for the last usage to be written."""
 
@@ -87,6 +90,11 @@ class Services:
         """Somebody was revoked, disabled or changed: from now on everybody is judged anew, in all daemons."""
         self.authenticator.invalidate()
         self.queue.tell_revoked()
+
+    def stop_running(self, request_id: str) -> None:
+        """End a request that holds a slot, in whichever daemon it is answered."""
+        if not self.gateway.stop(request_id):
+            self.queue.tell(STOP, request_id)
 
     @property
     def settings(self) -> Settings:
@@ -286,6 +294,11 @@ async def _open_access(live: LiveSettings, database: Database, changes: Changes,
 async def _start(services: Services, relearning: Relearning) -> None:
     """Everything that goes on in the background, in the order in which one needs the other."""
     start = services.supervisor.start
+
+    def stop(_: str, request_id: Any) -> None:
+        services.gateway.stop(str(request_id))
+
+    services.queue.listen(STOP, stop)
     start("relearning", relearning.run())
     services.observers.start(services.supervisor)
     await services.queue.start()

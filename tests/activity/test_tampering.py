@@ -123,6 +123,25 @@ async def test_an_end_that_was_cut_off_is_missed_by_who_remembers_the_head(log: 
     assert await log.fault(head) == (5, "other_history")
 
 
+@pytest.mark.parametrize("more", [1, 2, 5])
+async def test_a_daemon_goes_on_to_miss_the_end_of_its_log_whatever_it_writes_afterwards(log: Log, more: int) -> None:
+    head = await log.write(5)
+    await log.tamper("DELETE FROM activity WHERE seq > 3")
+    assert await log.write(more) == head, "what the daemon remembers"
+    assert await log.fault(head) == ((5, "other_history") if more > 1 else (5, "end_missing"))
+
+
+async def test_a_daemon_whose_last_entry_was_pruned_misses_nothing(log: Log) -> None:
+    await log.write(3)
+    other = Log(log.database)
+    await other.write(3)
+    assert await log.prune(utc_now(), 4) == 4
+    await log.write()
+    assert log.changes.written is not None
+    assert log.changes.written[0] == 7
+    assert await log.is_whole(Head(*log.changes.written))
+
+
 async def test_a_log_that_was_emptied_is_missed_by_who_remembers_the_head(log: Log) -> None:
     head = await log.write(3)
     await log.tamper("DELETE FROM activity")

@@ -236,6 +236,15 @@ async def cancel(stage: Stage) -> AsyncIterator[Attempt]:
         yield Attempt(stage.call("DELETE", f"{path}/{ticket}"), stage.call("DELETE", f"{path}/none"), ("queue.cancel",))
 
 
+@attempt("DELETE", f"{ADMIN}/queue/running/{{ticket}}")
+async def stop(stage: Stage) -> AsyncIterator[Attempt]:
+    async with waiting_ticket(stage):
+        (held,) = (await stage.site.admin.get(f"{ADMIN}/queue/running")).json()["data"]
+        path = f"{ADMIN}/queue/running"
+        good = stage.call("DELETE", f"{path}/{held['ticket_id']}")
+        yield Attempt(good, stage.call("DELETE", f"{path}/none"), ("queue.stop",))
+
+
 @attempt("PATCH", f"{ADMIN}/queue/waiting/{{ticket}}")
 async def level(stage: Stage) -> AsyncIterator[Attempt]:
     async with waiting_ticket(stage) as ticket:

@@ -67,6 +67,7 @@ PARITY: dict[str, tuple[str, str]] = {
     "GET /queue/waiting": ("waiting", "queue list"),
     "GET /queue/running": ("running", "queue running"),
     "DELETE /queue/waiting/{ticket}": ("cancel", "queue cancel"),
+    "DELETE /queue/running/{ticket}": ("stop", "queue stop"),
     "PATCH /queue/waiting/{ticket}": ("set_level", "queue level"),
     "POST /queue/pools/{pool}/pause": ("pool", "queue pause"),
     "POST /queue/pools/{pool}/resume": ("pool", "queue resume"),

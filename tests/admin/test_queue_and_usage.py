@@ -63,6 +63,23 @@ async def test_a_cancelled_request_ends_with_an_error_that_says_so(site: Site) -
     assert len(site.ollama.requests) == 1
 
 
+async def test_a_running_request_is_ended_with_the_upstreams_work_and_the_next_has_its_turn(site: Site) -> None:
+    async with one_running_and_waiting(site, 1) as tasks:
+        (held,) = (await site.admin.get(f"{QUEUE}/running")).json()["data"]
+        path = f"{QUEUE}/running/{held['ticket_id']}"
+        assert (await site.admin.delete(path)).status_code == 204
+        answer = await tasks[0]
+        assert (answer.status_code, "administrator" in answer.json()["error"]) == (503, True)
+        async with asyncio.timeout(1):
+            await site.ollama.requests[0].disconnected.wait()
+        assert (await tasks[1]).status_code == 200
+        problem(await site.admin.delete(path), 404, "not_found")
+    ended = site.gateway.finished[0]
+    assert (ended.request_id, ended.outcome.value) == (held["ticket_id"], "client_disconnected")
+    (entry,) = (await site.admin.get("/admin/v1/activity", params={"action": "queue.stop"})).json()["data"]
+    assert entry["target_id"] == held["ticket_id"]
+
+
 async def test_a_change_of_level_moves_a_request_ahead(site: Site) -> None:
     async with one_running_and_waiting(site, 2):
         waiting = (await site.admin.get(f"{QUEUE}/waiting")).json()["data"]

@@ -70,6 +70,19 @@ async def test_a_change_reaches_the_other_daemon_at_once_and_waiting_requests_st
     assert one.ollama.max_concurrency == 1
 
 
+async def test_a_request_that_the_other_daemon_answers_can_be_ended(pair: tuple[Site, Site]) -> None:
+    one, two = pair
+    one.ollama.script(Script(gate="never"))
+    asking = asyncio.create_task(two.gateway.post("/api/chat", {**CHAT, "stream": False}))
+    await one.ollama.request(0)
+    async with asyncio.timeout(5):
+        while not (held := (await one.admin.get("/admin/v1/queue/running")).json()["data"]):
+            await asyncio.sleep(0)
+    assert (await one.admin.delete(f"/admin/v1/queue/running/{held[0]['ticket_id']}")).status_code == 204
+    async with asyncio.timeout(5):
+        assert (await asking).status_code == 503
+
+
 async def test_levels_and_upstreams_are_the_same_in_both_and_no_contradiction(pair: tuple[Site, Site]) -> None:
     one, two = pair
     await two.made("upstreams", name="added", url="http://127.0.0.1:9", slots=3)

@@ -228,3 +228,10 @@ def test_times_are_relative_or_absolute() -> None:
     assert ago("2026-12-31T08:00+02:00").isoformat() == "2026-12-31T06:00:00+00:00"
     assert span("1 fortnight") is None
     assert span("999999w") is not None
+
+
+async def test_a_word_that_is_none_of_a_choice_is_refused_in_our_words() -> None:
+    refused = await llmgate("usage", "--by", "moon")
+    assert refused.code == 2
+    assert "'moon' is not one of 'principal'" in refused.err
+    assert "Value error" not in refused.err

@@ -68,12 +68,30 @@ async def test_a_reload_tells_what_changed_and_what_needs_a_restart(tmp_path: Pa
         done = (await llmgate("config", "reload")).ok()
         assert "levels.user" in done.out
         assert "queue.window needs a restart" in done.err
+        again = (await llmgate("config", "reload")).ok()
+        assert "nothing that could be taken over is different" in again.err
         as_json = (await llmgate("config", "reload", "-o", "json")).ok().json
         assert (as_json["path"], as_json["changed"]) == (str(file), [])
         file.write_text("[levels]\nuser = 9\n")
         bad = await llmgate("config", "reload", "-o", "json")
         assert (bad.code, bad.error["code"]) == (6, "config_invalid")
         assert "levels.user" in bad.error["message"]
+
+
+async def test_a_reload_tells_that_an_upstream_of_the_same_name_is_another(tmp_path: Path) -> None:
+    file = tmp_path / "llmgate.toml"
+    upstream = '[[upstreams]]\nname = "gpu"\nurl = "http://127.0.0.1:9"\nslots = {}\n'
+    file.write_text(upstream.format(1))
+    async with run_site(tmp_path / "state", loaded=load(file, environ={})) as site:
+        await login(site, "root")
+        (await llmgate("config", "reload")).ok()
+        file.write_text("[queue]\naging_seconds = 25\naged_share = 0.35\n" + upstream.format(2))
+        lines = (await llmgate("config", "reload")).ok().out.splitlines()
+        assert [line.split() for line in lines[1:]] == [
+            ["queue.aging_seconds", "30", "25"],
+            ["queue.aged_share", "0.25", "0.35"],
+            ["upstreams", "gpu", "changed"],
+        ]
 
 
 async def test_a_reload_without_a_file_says_so(root: Site) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 
 from tests.admin.harness import Site
 from tests.admin.test_usage import some
@@ -21,6 +22,14 @@ async def test_usage_by_two_words_and_narrowed(root: Site) -> None:
     ]
     found = (await llmgate("usage", "--by", "key", "--level", "5", "--json", "--fields", "name,requests")).ok().json
     assert found == [{"name": "laptop", "requests": 1}]
+
+
+async def test_an_hour_is_told_as_other_times_are(root: Site) -> None:
+    await some(root)
+    table = (await llmgate("usage", "--by", "hour", "--then-by", "model")).ok().out.splitlines()
+    assert re.match(r"\d{4}-\d\d-\d\d \d\d:00Z  (llama3|qwen)", table[1])
+    by_day = (await llmgate("usage", "--by", "day", "--then-by", "hour")).ok().out.splitlines()
+    assert re.match(r"\d{4}-\d\d-\d\d  \d{4}-\d\d-\d\d \d\d:00Z", by_day[1])
 
 
 async def test_usage_as_a_spreadsheet_is_the_daemons_own(root: Site) -> None:

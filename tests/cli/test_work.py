@@ -37,6 +37,15 @@ async def test_who_waits_is_listed_moved_and_cancelled(root: Site) -> None:
     await first
 
 
+async def test_who_runs_is_ended(root: Site) -> None:
+    first = await occupied(root)
+    (held,) = (await llmgate("queue", "running", "-o", "json")).ok().json
+    (await llmgate("queue", "stop", held["ticket_id"], "-y")).ok()
+    await first
+    assert root.gateway.finished[0].error_code == "cancelled_by_admin"
+    assert (await llmgate("queue", "stop", held["ticket_id"], "-y")).code == 5
+
+
 async def test_a_pool_is_paused_drained_and_resumed(root: Site) -> None:
     assert (await llmgate("queue", "pause", "fake", "-o", "json")).ok().json["state"] == "paused"
     assert "paused" in (await llmgate("queue", "stats")).ok().out

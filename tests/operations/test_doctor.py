@@ -31,6 +31,7 @@ from tests.fakes import FakeOllama
 from tests.operations.support import SECRET, write_config
 from tests.services.fixtures import opened
 from tests.services.postgres import PostgresServer
+from tests.system.processes import run
 
 
 @pytest.fixture
@@ -319,3 +320,12 @@ async def test_people_see_a_table_with_the_fixes(tmp_path: Path, monkeypatch: py
     quiet = await llmgate("doctor", "--config", str(config), "-q")
     assert "upstream.gone" in quiet.out.split()
     assert "disk" not in quiet.out.split()
+
+
+async def test_libraries_do_not_write_between_the_findings(ollama: FakeOllama, tmp_path: Path) -> None:
+    queue = {"backend": "rabbitmq", "url": "amqp://guest:guest@127.0.0.1:1/none"}
+    config = write_config(tmp_path, state=tmp_path / "state", upstreams={"fake": ollama.url}, queue=queue)
+    code, out, err = await run("doctor", "--config", str(config), "-q", home=tmp_path)
+    assert code == 1
+    assert "broker" in out.split()
+    assert err == ""

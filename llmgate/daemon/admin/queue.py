@@ -44,10 +44,16 @@ async def waiting(
 
 
 @router.get("/running")
-async def running(daemon: Daemon, owner: Owner = None, pool: PoolFilter = None) -> schemas.Page[schemas.Running]:
+async def running(
+    daemon: Daemon,
+    limit: Annotated[int, Query(ge=1, le=10_000)] = 10_000,
+    owner: Owner = None,
+    pool: PoolFilter = None,
+) -> schemas.Page[schemas.Running]:
     """Who holds a slot."""
     rows = [schemas.Running.model_validate(held) for held in await daemon.queue.running()]
-    return schemas.Page(data=[row for row in rows if owner in (None, row.owner) and pool in (None, row.pool)])
+    wanted = [row for row in rows if owner in (None, row.owner) and pool in (None, row.pool)]
+    return schemas.Page(data=wanted[:limit])
 
 
 @router.delete("/waiting/{ticket}", status_code=204)
@@ -60,6 +66,19 @@ async def cancel(daemon: Daemon, editing: Acting, ticket: str) -> None:
             raise _not_waiting()
 
     await _do(editing, take_out, "queue.cancel", ticket, place.model, owner=place.owner, level=place.level)
+
+
+@router.delete("/running/{ticket}", status_code=204)
+async def stop(daemon: Daemon, editing: Acting, ticket: str) -> None:
+    """End a request that is being answered, and the upstream's work; its client gets ``cancelled_by_admin``."""
+    held = next((one for one in await daemon.queue.running() if one.ticket_id == ticket), None)
+    if held is None:
+        raise NotFound("No such request runs (any more).")
+
+    async def end() -> None:
+        daemon.stop_running(ticket)
+
+    await _do(editing, end, "queue.stop", ticket, held.model, owner=held.owner, upstream=held.upstream)
 
 
 @router.patch("/waiting/{ticket}")

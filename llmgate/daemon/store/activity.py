@@ -136,6 +136,15 @@ async def head(tx: AsyncConnection) -> tuple[int, str]:
     return 0, GENESIS
 
 
+async def holds(tx: AsyncConnection, seq: int, its_hash: str) -> bool:
+    """Whether this entry, which was there once, is there still, or was pruned since."""
+    found = await tx.scalar(select(activity.c.hash).where(activity.c.seq == seq))
+    if found is not None:
+        return bool(found == its_hash)
+    mark = await checkpoint(tx)
+    return mark is not None and mark.seq >= seq
+
+
 async def page(
     tx: AsyncConnection,
     *,

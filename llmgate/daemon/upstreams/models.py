@@ -264,7 +264,11 @@ def _only(pools: Sequence[Pool]) -> Pool:
     if len(pools) == 1:
         return pools[0]
     names = ", ".join(pool.name for pool in pools)
-    raise InvalidRequest(f"This can be done in several pools: {names}.", hint="Say in which one.", param="pool")
+    raise InvalidRequest(
+        f"This can be done in several pools: {names}.",
+        hint="Say in which one: --pool of llmgate models, or pool in the admin API.",
+        param="pool",
+    )
 
 
 def _names(members: Sequence[Member]) -> list[str]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import ssl
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -74,6 +75,16 @@ def _path(path: Path | None) -> str | None:
     return str(path) if path is not None else None
 
 
+class _Connection(aio_pika.Connection):
+    """One that could not be opened may be forgotten after the event loop has ended: then there is nobody to close it,
+    and no reason for a warning on the user's terminal."""
+
+    def __del__(self) -> None:
+        with suppress(RuntimeError):
+            asyncio.get_running_loop()
+            super().__del__()
+
+
 class RabbitMQConnection:
     """A connection for one role. ``on_lost`` is called once, with the reason, unless ``close`` came first."""
 
@@ -94,6 +105,7 @@ class RabbitMQConnection:
                     self._address.url,
                     ssl_context=self._address.tls,
                     client_properties={"connection_name": self._name},
+                    connection_class=_Connection,
                 )
         except FAILURES as failure:
             raise explain(failure, self._address.shown) from None

@@ -60,7 +60,7 @@ async def _remember(cli: Cli, client: AdminClient, name: str, password: str) -> 
     with cli.store.lock():
         cli.store.add_context(context, client.url)
         cli.store.save_session(context, session_of(client.url, tokens))
-    cli.out.message(f"Logged in to {client.url} as {tokens.user.name} (context {context}).")
+    cli.out.message(f"Logged in to {client.url} as {tokens.user.name} (context {context}, the current one now).")
 
 
 async def logout(cli: Cli) -> None:

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from llmgate.daemon.workers import Handover
 
 CONFIG_PLACES = (Path("llmgate.toml"), Path("/etc/llmgate/llmgate.toml"))
+END_SECONDS = 30
+"""Longest time to put everything away."""
 
 
 def find_config(given: Path | None) -> Path | None:
@@ -130,7 +132,7 @@ async def _serve(loaded: LoadedSettings) -> None:
         _say(f"llmgate serves at {url}")
         _announce_setup(url, await services.first_admin.prepare())
 
-    await server.serve(loaded, listener, announce)
+    await server.serve(loaded, listener, announce, ended=_watch_the_end)
 
 
 async def _serve_with_workers(settings: Any, count: int, command: Sequence[str]) -> int:
@@ -170,7 +172,14 @@ async def _serve_as_worker(loaded: LoadedSettings, handover: Handover) -> None:
             services.reconfiguration.to_siblings = parent.reloaded
             services.live.on_change(lambda _, after: parent.drains(after.server.drain_seconds))
 
-        await server.serve(loaded, listener, announce, parent.orders())
+        await server.serve(loaded, listener, announce, parent.orders(), _watch_the_end)
+
+
+def _watch_the_end() -> None:
+    """A daemon that has let its clients go must not stay: should putting everything away hang, say where, and end."""
+    import faulthandler
+
+    faulthandler.dump_traceback_later(END_SECONDS, exit=True)
 
 
 def _announce_setup(url: str, token: str | None) -> None:
@@ -206,7 +215,7 @@ async def _serve_demo(loaded: LoadedSettings, *, as_json: bool) -> None:
                 access = await create_demo_access(services.changes, services.hasher, services.secret)
                 _announce_demo(url, model.name, access, as_json=as_json)
 
-            await server.serve(made_up, listener, announce)
+            await server.serve(made_up, listener, announce, ended=_watch_the_end)
         finally:
             await model.stop()
 

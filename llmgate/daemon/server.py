@@ -131,11 +131,13 @@ async def serve(
     listener: socket.socket,
     announce: Announce,
     orders: AsyncIterator[Order] | None = None,
+    ended: Callable[[], None] = lambda: None,
 ) -> None:
     """Run a daemon on ``listener`` until SIGTERM or SIGINT; a second one ends it at once. SIGHUP lets it read its
     configuration again.
 
-    ``announce`` is called when it is ready to serve. A worker also obeys the ``orders`` of its parent.
+    ``announce`` is called when it is ready to serve, ``ended`` when it serves nobody any more and only has to put
+    everything away. A worker also obeys the ``orders`` of its parent.
     """
     terminal, hung_up = Terminal(), asyncio.Event()
     # Without a handler it would end a daemon that is still migrating, say.
@@ -146,5 +148,6 @@ async def serve(
         try:
             await server.serve(sockets=[listener])
         finally:
+            ended()
             if obeying is not None:
                 obeying.cancel()

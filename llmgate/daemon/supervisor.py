@@ -8,6 +8,9 @@ from typing import Any
 
 import structlog
 
+STOP_SECONDS = 10.0
+LAST_SECONDS = 1.0
+
 
 class Supervisor:
     """Runs the daemon's background tasks. One that ends before ``stop`` is a failure: it is logged by
@@ -32,9 +35,15 @@ class Supervisor:
         self.failed[name] = repr(failure) if failure else "it ended"
         self._log.critical("background_task_died", task=name, exc_info=failure, error=self.failed[name])
 
-    async def stop(self) -> None:
-        """Cancel everything and wait for it."""
+    async def stop(self, seconds: float = STOP_SECONDS) -> None:
+        """Cancel everything and wait for it. What has not ended by then is told of, cancelled again, and left."""
         self._stopping = True
-        for task in self._tasks.values():
-            task.cancel()
-        await asyncio.gather(*self._tasks.values(), return_exceptions=True)
+        pending = set(self._tasks.values())
+        for timeout in (seconds, LAST_SECONDS):
+            for task in pending:
+                task.cancel()
+            if pending:
+                _, pending = await asyncio.wait(pending, timeout=timeout)
+            for task in pending:
+                where = [str(frame) for frame in task.get_stack()]
+                self._log.error("background_task_hangs", task=task.get_name(), where=where)

@@ -140,6 +140,9 @@ class Dispatcher:
 
     async def _take_over(self) -> Ledger:
         """Open the books: with nothing granted, but with everything that was said to run."""
+        self._channel = await self._link.dispatch.channel()
+        await self._channel.basic_qos(prefetch_count=self._link.queues.window, timeout=CALL_SECONDS)
+        # No await until the ledger is known: what changes from then on is written into it.
         slots = SlotBook()
         for upstream in self._upstreams():
             slots.update(upstream)
@@ -149,8 +152,6 @@ class Dispatcher:
         for neighbour in self._neighbours():
             ledger.suspect(neighbour.boot, dict(neighbour.used), neighbour.heard_at)
         ledger.meet(self._boot, now)
-        self._channel = await self._link.dispatch.channel()
-        await self._channel.basic_qos(prefetch_count=self._link.queues.window, timeout=CALL_SECONDS)
         self._publisher = self._link.start_publisher(self._channel, self._returned)
         self.ledger = ledger
         self._publisher.tell(CONTROL, "", ["census", self.pool, ledger.epoch])

@@ -114,8 +114,8 @@ async def test_what_is_wanted_of_a_pool_holds_everywhere_and_for_who_comes_later
 ) -> None:
     one, two = pair
     await two.pause("main")
-    place = await one.submit(a_ticket("a1", at=one.now()))
     await until(lambda: one.stats()[0].state == "paused")
+    place = await one.submit(a_ticket("a1", at=one.now()))
     with pytest.raises(TimeoutError):
         await place.granted(0.3)
     await one.drain("main")

@@ -23,6 +23,7 @@ CLUSTERS = (
 """They start several processes each, and look at how these get along: not while others of them do the same."""
 
 
+@pytest.hookimpl(tryfirst=True)  # before pytest-xdist looks at the groups
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if str(item.path.relative_to(ROOT)).startswith(CLUSTERS):

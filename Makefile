@@ -34,7 +34,7 @@ test: setup services ## Set everything up and run every test
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	$(BIN)/pytest -n 3 --dist loadgroup -m "not alone"
+	$(BIN)/pytest -n 2 -m "not alone"
 	$(BIN)/pytest -m alone
 
 services: ## Install the servers that tests start privately (Debian packages)

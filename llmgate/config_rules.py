@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from llmgate.config_queue import RUN_TIME, Level, Section
 
@@ -61,9 +61,20 @@ class UsageSettings(Section):
         90, ge=1, le=3650, description="How long single requests are kept.", json_schema_extra=RUN_TIME
     )
     usage_days: int = Field(
-        0, ge=0, le=36_500, description="How long the hourly sums are kept; 0: for ever.", json_schema_extra=RUN_TIME
+        0,
+        ge=0,
+        le=36_500,
+        description="How long the hourly sums are kept, 32 or more; 0: for ever.",
+        json_schema_extra=RUN_TIME,
     )
     flush_seconds: float = Field(1, gt=0, le=60, description="How often finished requests are written.")
+
+    @field_validator("usage_days")
+    @classmethod
+    def holds_a_month(cls, value: int) -> int:
+        if 0 < value < 32:
+            raise ValueError("must be 0 or at least 32: the monthly budgets of keys are counted from these sums")
+        return value
 
 
 class ActivitySettings(Section):

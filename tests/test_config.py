@@ -146,3 +146,16 @@ def every_setting(table: type[Any], prefix: str = "") -> Mapping[str, str | None
 
 def test_every_setting_is_described() -> None:
     assert [key for key, text in every_setting(Settings).items() if not text] == []
+
+
+@pytest.mark.parametrize(("days", "good"), [(0, True), (1, False), (31, False), (32, True)])
+def test_hourly_sums_are_kept_for_a_whole_month_because_budgets_are_counted_from_them(
+    tmp_path: Path, days: int, good: bool
+) -> None:
+    file = tmp_path / "llmgate.toml"
+    file.write_text(f"[usage]\nusage_days = {days}\n")
+    if good:
+        assert load(file, environ={}).settings.usage.usage_days == days
+    else:
+        with pytest.raises(ConfigError, match=r"usage\.usage_days"):
+            load(file, environ={})

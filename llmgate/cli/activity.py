@@ -9,8 +9,9 @@ import typer
 
 from llmgate.cli.command import Cli, command, group
 from llmgate.cli.options import AllOption, LimitOption, Since, Until, chosen
-from llmgate.cli.output import Column, as_json
+from llmgate.cli.output import Column
 from llmgate.errors import InvalidRequest
+from llmgate.text import as_json, shortly
 
 activity = group("activity", "Who changed what, and who logged in.")
 VERIFY_SECONDS = 900.0
@@ -120,19 +121,6 @@ async def watch(
     from llmgate.cli.following import follow_activity
 
     await follow_activity(cli, last, **chosen(actor=actor, action=action, target=target))
-
-
-def shortly(detail: dict[str, Any]) -> str:
-    """What an entry says more, on a line: of a change, the values before and after."""
-    parts = []
-    for name, value in detail.items():
-        is_change = isinstance(value, list) and len(value) == 2
-        parts.append(f"{name}: {_word(value[0])} → {_word(value[1])}" if is_change else f"{name}: {_word(value)}")
-    return ", ".join(parts)
-
-
-def _word(value: object) -> str:
-    return value if isinstance(value, str) else as_json(value)
 
 
 def _head(text: str | None) -> Any:

@@ -10,8 +10,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from llmgate.cli.output import clean
 from llmgate.errors import Declined, InputNeeded, StateUnreadable
+from llmgate.text import clean
 
 SECRET_BYTES = 4096
 """Longest secret read from a file or from standard input."""

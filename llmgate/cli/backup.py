@@ -175,7 +175,8 @@ def _progress(cli: Cli, what: str) -> Iterator[Callable[[str, int, int], None]]:
         return
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
-    from llmgate.cli.output import clean, console
+    from llmgate.cli.output import console
+    from llmgate.text import clean
 
     columns = (TextColumn(what), BarColumn(), MofNCompleteColumn(), TextColumn("rows  {task.description}"))
     with Progress(*columns, console=console(sys.stderr), transient=True) as bar:

@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from llmgate.cli.command import Cli, command
-from llmgate.cli.output import Format, as_json, clean
-from llmgate.cli.queue_columns import seconds
+from llmgate.cli.output import Format
 from llmgate.errors import InputNeeded, InvalidRequest, LLMGateError, ModelNotFound, NotFound
+from llmgate.text import as_json, clean, seconds
 
 if TYPE_CHECKING:  # httpx and pydantic are not needed to show the help
     from llmgate.client import AdminClient

@@ -18,14 +18,15 @@ import typer
 
 from llmgate import __version__
 from llmgate.cli.help import Command, Group
-from llmgate.cli.output import Format, Output, as_json, colorless
+from llmgate.cli.output import Format, Output, colorless
 from llmgate.cli.shared import SHARED, Options, shared
 from llmgate.errors import AuthenticationFailed, Declined, InputNeeded
+from llmgate.text import as_json
 
 if TYPE_CHECKING:  # not needed to show the help
-    from llmgate.cli.stored import Store
-    from llmgate.cli.target import Target
     from llmgate.client import AdminClient
+    from llmgate.contexts.stored import Store
+    from llmgate.contexts.target import Target
 
 ANSWER_SECONDS = 30.0
 """Longest wait for an answer of the daemon."""
@@ -40,14 +41,14 @@ class Cli:
 
     @functools.cached_property
     def store(self) -> Store:
-        from llmgate.cli.stored import Store
-        from llmgate.cli.target import config_directory
+        from llmgate.contexts.stored import Store
+        from llmgate.contexts.target import config_directory
 
         return Store(config_directory(os.environ))
 
     @functools.cached_property
     def target(self) -> Target:
-        from llmgate.cli.target import resolve
+        from llmgate.contexts.target import resolve
 
         chosen = self.options
         return resolve(self.store, os.environ, url=chosen.url, context=chosen.context, token_file=chosen.token_file)
@@ -58,9 +59,9 @@ class Cli:
 
         ``timeout`` is the longest wait for an answer in seconds; what the user has asked for goes before it.
         """
-        from llmgate.cli.session import SessionCredentials
         from llmgate.client import AdminClient
         from llmgate.connection import FixedToken
+        from llmgate.contexts.session import SessionCredentials
 
         target = self.target
         if target.session and target.context and not anonymous:

@@ -16,7 +16,7 @@ from urllib.parse import quote, urlsplit
 
 if TYPE_CHECKING:  # not needed to show the help
     from llmgate.cli.command import Cli
-    from llmgate.cli.target import Target
+    from llmgate.contexts.target import Target
 
 VARIABLE = "_LLMGATE_COMPLETE"
 """Set by the shell when it wants to know how a command may go on."""
@@ -131,8 +131,8 @@ def renewed(context: str) -> str | None:
     import subprocess
 
     from llmgate.cli.program import fresh_process
-    from llmgate.cli.stored import Store
-    from llmgate.cli.target import config_directory
+    from llmgate.contexts.stored import Store
+    from llmgate.contexts.target import config_directory
 
     environ = {name: value for name, value in os.environ.items() if name != VARIABLE}
     command = [*fresh_process(), "auth", "status", "--quiet", "--context", context]

@@ -9,7 +9,7 @@ import typer
 
 from llmgate.cli.command import Cli, command, group
 from llmgate.cli.output import Column
-from llmgate.cli.stored import Contexts
+from llmgate.contexts.stored import Contexts
 from llmgate.errors import Conflict, NotFound
 from llmgate.urls import base_url
 

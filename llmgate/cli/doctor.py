@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from llmgate.cli.command import Cli, command
-from llmgate.cli.output import Column, Format, clean, colorless, console
+from llmgate.cli.output import Column, Format, colorless, console
 from llmgate.cli.serve import find_config
+from llmgate.text import clean
 from llmgate.urls import base_url
 
 if TYPE_CHECKING:  # the daemon is not needed to show the help

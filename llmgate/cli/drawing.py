@@ -10,7 +10,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from llmgate.cli.output import Column, Row, cell, colors, moment
+from llmgate.cli.output import Column, Row, colors
+from llmgate.text import cell, moment
 
 
 def table(rows: Sequence[Row], columns: Iterable[Column], width: int, *, cut: bool = False) -> Table:

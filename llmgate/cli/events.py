@@ -12,7 +12,8 @@ from typing import Annotated, Any, Final
 import typer
 
 from llmgate.cli.command import Cli, command, group
-from llmgate.cli.output import Format, as_json, clean, moment
+from llmgate.cli.output import Format
+from llmgate.text import as_json, clean, moment
 
 events = group("events", "What happens, as it happens.")
 

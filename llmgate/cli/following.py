@@ -12,10 +12,10 @@ import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from llmgate.cli.activity import shortly
 from llmgate.cli.command import Cli
-from llmgate.cli.output import Format, as_json, cell, clean
+from llmgate.cli.output import Format
 from llmgate.errors import LLMGateError, RequestError
+from llmgate.text import as_json, cell, clean, shortly
 
 if TYPE_CHECKING:  # httpx and pydantic are not needed to show the help
     from llmgate.client import AdminClient

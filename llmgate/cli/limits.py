@@ -2,33 +2,12 @@
 
 from __future__ import annotations
 
-import re
 from typing import Annotated, Any
 
 import typer
 
-from llmgate.cli.when import span
-
-NO_LIMIT = -1
-_UNITS = {"": 1, "k": 1_000, "m": 1_000_000, "g": 1_000_000_000}
-
-
-def amount(text: str) -> int:
-    """``500``, ``200k`` or ``5M`` as a number; ``none`` is NO_LIMIT."""
-    if text.strip().lower() == "none":
-        return NO_LIMIT
-    found = re.fullmatch(r"(\d{1,15})([kmg]?)", text.strip().lower())
-    if found is None:
-        raise typer.BadParameter(f"{text!r} is no number; write 500, 200k, 5M or none")
-    return int(found[1]) * _UNITS[found[2]]
-
-
-def seconds(text: str) -> int:
-    """``1h`` as seconds."""
-    length = span(text)
-    if length is None and text.strip() != "0":
-        raise typer.BadParameter(f"{text!r} is no length of time; write 30m, 1h, 2d or 0")
-    return round(length.total_seconds()) if length else 0
+from llmgate.cli.when import amount, seconds
+from llmgate.notation import NO_LIMIT
 
 
 def _option(name: str, text: str) -> Any:

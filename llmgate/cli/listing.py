@@ -9,8 +9,9 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Protocol
 
 from llmgate.cli.command import Cli
-from llmgate.cli.output import Column, Format, as_json
+from llmgate.cli.output import Column, Format
 from llmgate.errors import InvalidRequest
+from llmgate.text import as_json
 
 if TYPE_CHECKING:  # httpx and pydantic are not needed to show the help
     from llmgate import schemas

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import ipaddress
 import operator
-import re
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated
-from urllib.parse import urlsplit
 
 import typer
 
 from llmgate.cli.command import Cli, command, group
 from llmgate.cli.options import PasswordFile, PasswordStdin
 from llmgate.cli.output import Column
+from llmgate.contexts.naming import readable_on_the_way
 from llmgate.errors import AuthenticationFailed, DaemonUnreachable, InvalidRequest, LLMGateError
 
 if TYPE_CHECKING:  # httpx and pydantic are not needed to show the help
@@ -40,7 +38,8 @@ async def login(
     if setup and register:
         raise InvalidRequest("--setup and --register exclude each other.")
     url = cli.target.url
-    _warn_about_plain_http(cli, url)
+    if readable_on_the_way(url):
+        cli.out.message(f"Careful: {url} is not encrypted; the password can be read on the way.")
     token = cli.secret("Token", from_stdin=password_stdin).strip() if setup or register else None
     name = name or cli.word("Name", "--name")
     password = cli.secret(
@@ -53,13 +52,10 @@ async def login(
 
 
 async def _remember(cli: Cli, client: AdminClient, name: str, password: str) -> None:
-    from llmgate.cli.session import session_of
+    from llmgate.contexts.session import remember
 
     tokens = await client.login(name, password)
-    context = cli.options.context or cli.target.context or _name_for(cli, client.url)
-    with cli.store.lock():
-        cli.store.add_context(context, client.url)
-        cli.store.save_session(context, session_of(client.url, tokens))
+    context = remember(cli.store, cli.options.context or cli.target.context, client.url, tokens)
     cli.out.message(f"Logged in to {client.url} as {tokens.user.name} (context {context}, the current one now).")
 
 
@@ -85,7 +81,7 @@ async def passwd(cli: Cli, password_stdin: PasswordStdin = False) -> None:
 
     With --password-stdin the current password is the first line, the new one the second.
     """
-    from llmgate.cli.session import session_of
+    from llmgate.contexts.session import session_of
 
     target = cli.target
     if target.session is None or target.context is None:
@@ -124,28 +120,3 @@ async def status(cli: Cli) -> None:
     cli.out.record(facts, columns, name="credential")
     if failure is not None:
         raise AuthenticationFailed(failure.message, hint=failure.hint)
-
-
-def _name_for(cli: Cli, url: str) -> str:
-    """A context name for a daemon that has none: "default" for the first, then the host's name."""
-    known = cli.store.contexts().urls
-    if not known:
-        return "default"
-    host = re.sub(r"[^a-z0-9_-]+", "-", urlsplit(url).netloc.lower()).strip("-")[:36] or "daemon"
-    names = [host, *(f"{host}-{number}" for number in range(2, 1000))]
-    return next(name for name in names if name not in known)
-
-
-def _warn_about_plain_http(cli: Cli, url: str) -> None:
-    parts = urlsplit(url)
-    if parts.scheme == "http" and not _is_local(parts.hostname or ""):
-        cli.out.message(f"Careful: {url} is not encrypted; the password can be read on the way.")
-
-
-def _is_local(host: str) -> bool:
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False

@@ -10,7 +10,7 @@ import typer
 from llmgate.cli.command import Cli, command, group
 from llmgate.cli.options import AllOption, IntervalOption, LimitOption, SearchOption, WatchOption, chosen
 from llmgate.cli.output import Column
-from llmgate.cli.when import told
+from llmgate.notation import told
 
 if TYPE_CHECKING:  # pydantic is not needed to show the help
     from llmgate.schemas import Model

@@ -7,16 +7,15 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, TextIO, TypeAlias
 
 from llmgate.errors import InvalidRequest, LLMGateError
+from llmgate.text import as_json, clean
 
 if TYPE_CHECKING:  # neither is needed to show the help
     from pydantic import BaseModel
@@ -29,10 +28,6 @@ WIDE, WIDEST = 100, 130
 
 colorless: ContextVar[bool] = ContextVar("colorless", default=False)
 """Set where the user wants no colours, whatever the terminal can do."""
-
-_HOSTILE = re.compile(
-    "[\x00-\x1f\x7f-\x9f\u061c\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff\ud800-\udfff\ufff9-\ufffb]"
-)
 
 
 class Format(StrEnum):
@@ -60,46 +55,6 @@ class Column:
     def fits(self, width: int) -> bool:
         """Whether it is shown on a terminal of so many columns."""
         return width >= (WIDEST if self.widest else WIDE if self.wide else 0)
-
-
-def clean(text: str, keep: str = "") -> str:
-    """``text`` with control and direction-changing characters written out, except those in ``keep``."""
-    return _HOSTILE.sub(lambda found: found[0] if found[0] in keep else _escaped(found[0]), text)
-
-
-def _escaped(character: str) -> str:
-    return f"\\u{ord(character):04x}"
-
-
-def as_json(value: object) -> str:
-    """JSON on one line, readable and harmless on a terminal."""
-    return clean(json.dumps(value, ensure_ascii=False))
-
-
-def cell(value: object) -> str:
-    """A value as people read it."""
-    if isinstance(value, list | tuple):
-        return ", ".join(cell(item) for item in value) or "-"
-    match value:
-        case None | "":
-            text = "-"
-        case bool():
-            text = "yes" if value else "no"
-        case datetime():
-            text = value.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%SZ")
-        case float():
-            text = f"{value:.1f}".removesuffix(".0")
-        case _:
-            text = clean(str(value))
-    return text
-
-
-def moment(value: datetime, now: datetime) -> str:
-    """A time as short as it can be told, on the clock of ``now``: of today, of this year, or of another."""
-    local = value.astimezone(now.tzinfo)
-    if local.date() == now.date():
-        return local.strftime("%H:%M:%S")
-    return local.strftime("%m-%d %H:%M:%S" if local.year == now.year else "%Y-%m-%d")
 
 
 class Output:

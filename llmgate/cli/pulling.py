@@ -8,8 +8,9 @@ from contextlib import aclosing, contextmanager
 
 from llmgate import schemas
 from llmgate.cli.command import Cli
-from llmgate.cli.output import Column, Format, clean, console
+from llmgate.cli.output import Column, Format, console
 from llmgate.errors import UpstreamError
+from llmgate.text import clean
 
 Show = Callable[[schemas.PullEvent], None]
 RESULTS = (

@@ -8,8 +8,9 @@ import typer
 
 from llmgate.cli.command import Cli, command, group
 from llmgate.cli.options import IntervalOption, WatchOption
-from llmgate.cli.output import Format, clean
+from llmgate.cli.output import Format
 from llmgate.cli.queue_columns import DAEMONS, RUNNING, STATS, WAITING, state_of
+from llmgate.text import clean
 
 if TYPE_CHECKING:  # httpx and pydantic are not needed to show the help
     from llmgate.client import AdminClient

@@ -6,29 +6,12 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING
 
 from llmgate.cli.output import Column
+from llmgate.text import precise, seconds
 
 if TYPE_CHECKING:  # pydantic is not needed to show the help
     from llmgate.schemas import PoolStats, QueueDaemon, QueueStatus
 
 LEVELS = range(1, 6)
-
-
-def seconds(value: float | None) -> str:
-    """A duration as people say it."""
-    if value is None:
-        return "unknown"
-    return f"{value:.0f} s" if value < 120 else f"{value / 60:.0f} min"
-
-
-def precise(value: float | None) -> str:
-    """A measured duration, of which the first two digits matter."""
-    if value is None:
-        return "-"
-    if value < 0.0995:
-        return f"{value * 1000:.0f} ms"
-    if value < 9.95:
-        return f"{value:.1f} s"
-    return seconds(value) if value < 7200 else f"{value / 3600:.0f} h"
 
 
 # What belongs together has no space in it, so that a narrow column is not broken there.

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 from llmgate.cli.command import Cli, command, group
 from llmgate.cli.options import IntervalOption, WatchOption
-from llmgate.cli.output import Column, Format, cell, console, grid, table
+from llmgate.cli.output import Column, Format, console, grid, table
+from llmgate.text import cell
 
 if TYPE_CHECKING:  # not needed to show the help
     from llmgate.errors import LLMGateError

@@ -11,8 +11,9 @@ import typer
 
 from llmgate.cli.command import Cli, command, group
 from llmgate.cli.options import AllOption, IntervalOption, LimitOption, OnlyLevel, Since, Until, WatchOption
-from llmgate.cli.output import Column, Format, clean
+from llmgate.cli.output import Column, Format
 from llmgate.errors import InvalidRequest
+from llmgate.text import clean
 
 if TYPE_CHECKING:  # httpx and pydantic are not needed to show the help
     from llmgate.client import AdminClient

@@ -24,10 +24,10 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
 from rich.text import Text
 
 from llmgate.cli.command import Cli
-from llmgate.cli.output import Column, Format, Row, as_json, clean, error_body, grid, table
-from llmgate.cli.queue_columns import precise
+from llmgate.cli.output import Column, Format, Row, error_body, grid, table
 from llmgate.cli.screen import lines_of, screen
 from llmgate.errors import LLMGateError, RequestError
+from llmgate.text import as_json, clean, precise
 
 if TYPE_CHECKING:  # httpx and pydantic are not needed to show the help
     from llmgate.client import AdminClient

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from llmgate.cli import completion
-from llmgate.cli.target import Target
+from llmgate.contexts.target import Target
 from llmgate.daemon.auth.principals import Role
 from tests.admin.harness import Site
 from tests.cli.conftest import login

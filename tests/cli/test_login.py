@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from llmgate.cli.stored import Store
+from llmgate.contexts.stored import Store
 from tests.admin.harness import PASSWORD, Site
 from tests.cli.conftest import login
 from tests.cli.harness import llmgate, on_terminal

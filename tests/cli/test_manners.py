@@ -14,9 +14,10 @@ from pathlib import Path
 import pytest
 
 from llmgate.cli.main import wants_json
-from llmgate.cli.output import as_json, cell, clean, moment
-from llmgate.cli.when import ago, ahead, span
+from llmgate.cli.when import ago, ahead
 from llmgate.connection import error_of
+from llmgate.notation import span
+from llmgate.text import as_json, cell, clean, moment
 from tests.admin.harness import Site
 from tests.cli.harness import COMMAND, llmgate, on_terminal
 

@@ -109,7 +109,7 @@ async def test_a_failure_that_nobody_foresaw_is_a_sentence_and_with_debug_a_plac
     def broken(*_: object) -> None:
         raise RuntimeError("the flux")
 
-    monkeypatch.setattr("llmgate.cli.target.resolve", broken)
+    monkeypatch.setattr("llmgate.contexts.target.resolve", broken)
     monkeypatch.setattr("llmgate.cli.command.Cli.target", property(broken))
     failed = await llmgate("users", "list")
     assert failed.code == 1

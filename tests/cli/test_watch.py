@@ -18,10 +18,11 @@ import pytest
 from rich.cells import cell_len
 
 from llmgate import schemas
-from llmgate.cli.queue_columns import dispatchers, precise
+from llmgate.cli.queue_columns import dispatchers
 from llmgate.cli.watch import Sight, paint
 from llmgate.daemon.auth.principals import Role
 from llmgate.errors import DaemonUnreachable, StoreUnavailable
+from llmgate.text import precise
 from tests.admin.harness import Site
 from tests.admin.test_queue_status import share
 from tests.cli.harness import COMMAND, llmgate, on_terminal

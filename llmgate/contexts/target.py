@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from llmgate.cli.stored import Store, StoredSession
+from llmgate.contexts.stored import Store, StoredSession
 from llmgate.errors import NotFound, StateUnreadable
 from llmgate.urls import base_url
 

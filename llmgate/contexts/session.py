@@ -8,8 +8,9 @@ import time
 from pydantic import SecretStr
 
 from llmgate import schemas
-from llmgate.cli.stored import Store, StoredSession
 from llmgate.connection import Connection
+from llmgate.contexts.naming import name_for
+from llmgate.contexts.stored import Store, StoredSession
 from llmgate.errors import AuthenticationFailed
 
 MARGIN = 20.0
@@ -59,3 +60,12 @@ def session_of(url: str, tokens: schemas.Tokens) -> StoredSession:
         refresh_token=tokens.refresh_token or "",
         expires_at=time.time() + tokens.expires_in,
     )
+
+
+def remember(store: Store, context: str | None, url: str, tokens: schemas.Tokens) -> str:
+    """Keep a new session, and make its daemon the current one; returns its context's name, given or found."""
+    with store.lock():
+        context = context or name_for(store.contexts().urls, url)
+        store.add_context(context, url)
+        store.save_session(context, session_of(url, tokens))
+    return context

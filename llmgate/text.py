@@ -1,0 +1,87 @@
+"""How values are written for people, on a terminal that hostile text must not reach.
+
+Whatever comes from a daemon is hostile to a terminal until it has been through ``clean``.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+_HOSTILE = re.compile(
+    "[\x00-\x1f\x7f-\x9f\u061c\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff\ud800-\udfff\ufff9-\ufffb]"
+)
+
+
+def clean(text: str, keep: str = "") -> str:
+    """``text`` with control and direction-changing characters written out, except those in ``keep``."""
+    return _HOSTILE.sub(lambda found: found[0] if found[0] in keep else _escaped(found[0]), text)
+
+
+def _escaped(character: str) -> str:
+    return f"\\u{ord(character):04x}"
+
+
+def as_json(value: object) -> str:
+    """JSON on one line, readable and harmless on a terminal."""
+    return clean(json.dumps(value, ensure_ascii=False))
+
+
+def cell(value: object) -> str:
+    """A value as people read it."""
+    if isinstance(value, list | tuple):
+        return ", ".join(cell(item) for item in value) or "-"
+    match value:
+        case None | "":
+            text = "-"
+        case bool():
+            text = "yes" if value else "no"
+        case datetime():
+            text = value.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%SZ")
+        case float():
+            text = f"{value:.1f}".removesuffix(".0")
+        case _:
+            text = clean(str(value))
+    return text
+
+
+def moment(value: datetime, now: datetime) -> str:
+    """A time as short as it can be told, on the clock of ``now``: of today, of this year, or of another."""
+    local = value.astimezone(now.tzinfo)
+    if local.date() == now.date():
+        return local.strftime("%H:%M:%S")
+    return local.strftime("%m-%d %H:%M:%S" if local.year == now.year else "%Y-%m-%d")
+
+
+def seconds(value: float | None) -> str:
+    """A duration as people say it."""
+    if value is None:
+        return "unknown"
+    return f"{value:.0f} s" if value < 120 else f"{value / 60:.0f} min"
+
+
+def precise(value: float | None) -> str:
+    """A measured duration, of which the first two digits matter."""
+    if value is None:
+        return "-"
+    if value < 0.0995:
+        return f"{value * 1000:.0f} ms"
+    if value < 9.95:
+        return f"{value:.1f} s"
+    return seconds(value) if value < 7200 else f"{value / 3600:.0f} h"
+
+
+def shortly(detail: Mapping[str, Any]) -> str:
+    """What an entry of the activity log says more, on a line: of a change, the values before and after."""
+    parts = []
+    for name, value in detail.items():
+        is_change = isinstance(value, list) and len(value) == 2
+        parts.append(f"{name}: {_word(value[0])} → {_word(value[1])}" if is_change else f"{name}: {_word(value)}")
+    return ", ".join(parts)
+
+
+def _word(value: object) -> str:
+    return value if isinstance(value, str) else as_json(value)

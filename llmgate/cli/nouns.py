@@ -31,6 +31,7 @@ COMMANDS = {
     "login": Entry("login", "mount_login", "Log in and remember the session."),
     "logout": Entry("login", "mount_login", "End the session, at the daemon and here."),
     "passwd": Entry("login", "mount_login", "Change your own password and end your other sessions."),
+    "tui": Entry("tui", "mount_tui", "Watch and administer a daemon, here or elsewhere, in the terminal."),
     "chat": Entry("chat", "mount_chat", "Ask a model."),
     "usage": Entry("usage", "mount_usage", "Show requests and tokens; of the last 24 hours unless told otherwise."),
     "backup": Entry("backup", "mount_backup", "Save the whole installation into one encrypted file."),

@@ -30,7 +30,23 @@ from llmgate.schemas.activity import (
     ActivityVerify,
 )
 from llmgate.schemas.base import Answer, Level, Name, Page, Password, Request, RoleName, Update, When
-from llmgate.schemas.events import AnyEvent, EventType, FeedEvent
+from llmgate.schemas.events import (
+    ActivityEvent,
+    AnyEvent,
+    EndEvent,
+    EventType,
+    FeedEvent,
+    FinishedEvent,
+    LostEvent,
+    PromotedEvent,
+    RefusedEvent,
+    ResetEvent,
+    SettingsEvent,
+    StartedEvent,
+    StatsEvent,
+    UpstreamEvent,
+    WaitingEvent,
+)
 from llmgate.schemas.gate import ChangePassword, Login, Me, MyUse, Redeem, Refresh, Tokens
 from llmgate.schemas.keys import (
     ApiKey,
@@ -44,7 +60,7 @@ from llmgate.schemas.keys import (
     Weight,
 )
 from llmgate.schemas.problem import Fault, Problem
-from llmgate.schemas.queue import LevelChange, PoolStats, QueueDaemon, QueueStatus, Running, Waiting
+from llmgate.schemas.queue import LevelChange, PoolStats, QueueDaemon, QueueStatus, Running, Waiting, WaitingPage
 from llmgate.schemas.records import GroupBy, RequestRecord, UsageReport, UsageRow
 from llmgate.schemas.sessions import Session, SessionsOf, SessionsRevoked
 from llmgate.schemas.settings import ConfigReload, Setting, SettingChange, SettingData, SettingValue
@@ -66,6 +82,7 @@ from llmgate.schemas.upstreams import (
 __all__ = [
     "ActivityCheckpoint",
     "ActivityEntry",
+    "ActivityEvent",
     "ActivityFault",
     "ActivityHead",
     "ActivityPlace",
@@ -76,9 +93,11 @@ __all__ = [
     "ApiKey",
     "ChangePassword",
     "ConfigReload",
+    "EndEvent",
     "EventType",
     "Fault",
     "FeedEvent",
+    "FinishedEvent",
     "GroupBy",
     "KeyCreate",
     "KeyLimits",
@@ -89,6 +108,7 @@ __all__ = [
     "LevelChange",
     "LoadedModel",
     "Login",
+    "LostEvent",
     "Me",
     "Model",
     "ModelChange",
@@ -106,14 +126,17 @@ __all__ = [
     "Pool",
     "PoolStats",
     "Problem",
+    "PromotedEvent",
     "PullEvent",
     "QueueDaemon",
     "QueueStatus",
     "Redeem",
     "Refresh",
+    "RefusedEvent",
     "RegistrationToken",
     "Request",
     "RequestRecord",
+    "ResetEvent",
     "RoleName",
     "Running",
     "Session",
@@ -123,12 +146,16 @@ __all__ = [
     "SettingChange",
     "SettingData",
     "SettingValue",
+    "SettingsEvent",
+    "StartedEvent",
+    "StatsEvent",
     "System",
     "TokenCreate",
     "Tokens",
     "Update",
     "Upstream",
     "UpstreamCreate",
+    "UpstreamEvent",
     "UpstreamUpdate",
     "UsageReport",
     "UsageRow",
@@ -136,6 +163,8 @@ __all__ = [
     "UserCreate",
     "UserUpdate",
     "Waiting",
+    "WaitingEvent",
+    "WaitingPage",
     "Weight",
     "When",
     "WhitelistCreate",

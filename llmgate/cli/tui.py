@@ -1,0 +1,46 @@
+"""`llmgate tui`: the dashboard."""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import Annotated
+
+import typer
+
+from llmgate.cli.command import Cli, command
+from llmgate.cli.output import colorless
+from llmgate.errors import InputNeeded, InvalidRequest
+
+
+def tui(
+    cli: Cli,
+    read_only: Annotated[bool, typer.Option("--read-only", help="Look, and change nothing.")] = False,
+    refresh: Annotated[float, typer.Option(help="Seconds between two looks.", min=0.5, max=3600)] = 1,
+    theme: Annotated[
+        str | None, typer.Option(help="llmgate-dark, llmgate-light, ansi-dark, ansi-light …", show_default=False)
+    ] = None,
+) -> None:
+    """Watch and administer a daemon, here or elsewhere, in the terminal.
+
+    Everything that the commands can do, with the command that does the same beside it; ? shows the keys.
+
+    Examples:
+      llmgate tui
+      llmgate tui --context office --read-only
+    """
+    from llmgate.tui.app import Dashboard, Launch, theme_names
+
+    if not (sys.stdin.isatty() and sys.stderr.isatty()):  # Textual draws on standard error
+        raise InputNeeded(
+            "The dashboard needs a terminal.", hint="For scripts: llmgate queue watch, llmgate events watch"
+        )
+    if theme is not None and theme not in theme_names():
+        raise InvalidRequest(f"There is no theme {theme!r}.", hint=f"There are: {', '.join(theme_names())}.")
+    if colorless.get():
+        os.environ["NO_COLOR"] = "1"
+    Dashboard(Launch(cli.store, cli.target, read_only, refresh, theme)).run()
+
+
+def mount_tui(app: typer.Typer) -> None:
+    command(app, "tui")(tui)

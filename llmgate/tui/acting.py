@@ -1,0 +1,128 @@
+"""The actions of a noun as declarations: their key, their CLI verb, and what they do."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Any, Generic
+
+from llmgate.client import AdminClient
+from llmgate.tui.columns import Row
+from llmgate.tui.desk import Desk
+from llmgate.tui.errors import LOCKED_OUT, Warnings
+from llmgate.tui.forms import Form
+from llmgate.tui.twin import twin
+
+
+@dataclass(frozen=True)
+class Action(Generic[Row]):
+    """Something that can be done with a row, or with none (``alone``).
+
+    ``verb`` is its CLI twin; ``also`` are other verbs that it stands for. ``possible`` says why it cannot be done with
+    this row, "" when it can. ``changes``: not with ``--read-only``.
+    """
+
+    key: str
+    label: str
+    verb: str
+    does: Callable[[Desk, Any], Awaitable[Any]]
+    alone: bool = False
+    changes: bool = True
+    possible: Callable[[Row], str] = lambda row: ""
+    also: tuple[str, ...] = ()
+    hidden: bool = False
+    """Not among the hints of the footer; help and palette name it."""
+
+    @property
+    def name(self) -> str:
+        """What names it among the actions of its noun."""
+        return self.verb.replace(" ", "_") + f"_{self.key}"
+
+
+def creating(
+    key: str,
+    label: str,
+    form: Callable[[], Form],
+    *,
+    verb: str,
+    secret: Callable[[Any], str] | None = None,
+    done: Callable[[Any], str] = lambda made: "Done.",
+) -> Action[Any]:
+    """Make something new with a form; ``secret`` is what of it is shown this once."""
+
+    async def does(desk: Desk, row: Any) -> None:
+        made = await desk.fill(form())
+        if made is not None and secret is not None:
+            await desk.secret(label, secret(made))
+        elif made is not None:
+            desk.say(done(made))
+
+    return Action(key, label, verb, does, alone=True)
+
+
+def editing(
+    key: str,
+    label: str,
+    form: Callable[[Row], Form],
+    *,
+    verb: str,
+    possible: Callable[[Row], str] = lambda row: "",
+    secret: Callable[[Any], str] | None = None,
+    done: Callable[[Any], str] = lambda made: "Changed.",
+    also: tuple[str, ...] = (),
+) -> Action[Row]:
+    """Change the row with a form."""
+
+    async def does(desk: Desk, row: Row) -> None:
+        made = await desk.fill(form(row))
+        if made is not None and secret is not None:
+            await desk.secret(label, secret(made))
+        elif made is not None:
+            desk.say(done(made))
+
+    return Action(key, label, verb, does, possible=possible, also=also)
+
+
+def ending(
+    key: str,
+    label: str,
+    question: Callable[[Row], str],
+    call: Callable[[AdminClient, Row, bool], Awaitable[Any]],
+    *,
+    verb: str,
+    named: Callable[[Row], str],
+    done: Callable[[Row], str],
+    consequence: str = "",
+    typed: bool = False,
+    possible: Callable[[Row], str] = lambda row: "",
+    warnings: Warnings = LOCKED_OUT,
+) -> Action[Row]:
+    """Do something that cannot be undone, after a question. ``typed``: its name has to be typed first."""
+
+    async def does(desk: Desk, row: Row) -> None:
+        name = named(row)
+        command = twin(verb, name)
+        if await desk.sure(question(row), label, command, consequence=consequence, typed=name if typed else ""):
+            client = desk.client
+            await desk.do(lambda force: call(client, row, force), command, done(row), warnings=warnings)
+
+    return Action(key, label, verb, does, possible=possible)
+
+
+def telling(
+    key: str,
+    label: str,
+    call: Callable[[AdminClient, Row], Awaitable[Any]],
+    *,
+    verb: str,
+    named: Callable[[Row], str],
+    done: Callable[[Row], str],
+    possible: Callable[[Row], str] = lambda row: "",
+) -> Action[Row]:
+    """Do something at once that can be undone as easily."""
+
+    async def does(desk: Desk, row: Row) -> None:
+        client = desk.client
+        await desk.do(lambda force: call(client, row), twin(verb, named(row)), done(row))
+
+    return Action(key, label, verb, does, possible=possible)

@@ -1,0 +1,92 @@
+"""What an action of the dashboard works with: the client, questions, forms, and a place to say what was done."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Sequence
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from llmgate.client import AdminClient
+from llmgate.errors import LLMGateError
+from llmgate.text import clean
+from llmgate.tui.dialogs import Confirm, Dialog, Facts, Filling, Secret
+from llmgate.tui.errors import LOCKED_OUT, Warnings, told
+from llmgate.tui.forms import Form
+from llmgate.tui.twin import forced
+
+if TYPE_CHECKING:  # the application knows its desk
+    from llmgate.tui.app import Dashboard
+
+Result = TypeVar("Result")
+
+
+class Desk:
+    """Everything here is awaited in a worker of the application: the screen behind it goes on."""
+
+    def __init__(self, app: Dashboard) -> None:
+        self._app = app
+
+    @property
+    def client(self) -> AdminClient:
+        return self._app.link.client
+
+    @property
+    def user(self) -> str:
+        """The name of who is logged in."""
+        return self._app.link.user
+
+    async def fill(self, form: Form) -> Any:
+        """Ask and send; what came of it, or None. What was refused stays in the form, with the reason."""
+        result = await self._app.push_screen_wait(Filling(form, self.client))
+        if result is not None:
+            self._app.changed()
+        return result
+
+    async def ask(self, dialog: Dialog[Result]) -> Result | None:
+        """Show a dialog; its answer, None when it was left."""
+        return await self._app.push_screen_wait(dialog)
+
+    async def sure(self, question: str, button: str, twin: str, *, consequence: str = "", typed: str = "") -> bool:
+        """Ask before something that cannot be undone."""
+        dialog = Confirm(question, button, twin, consequence=consequence, typed=typed)
+        answer: bool | None = await self._app.push_screen_wait(dialog)
+        return bool(answer)
+
+    async def do(
+        self,
+        call: Callable[[bool], Awaitable[Result]],
+        twin: str,
+        done: str | Callable[[Result], str],
+        *,
+        warnings: Warnings = LOCKED_OUT,
+    ) -> Result | None:
+        """Do it and say so, together with its twin. ``call`` is given whether to force what warns.
+
+        What fails is told, and answered with None.
+        """
+        try:
+            try:
+                result = await call(False)
+            except LLMGateError as warning:
+                if type(warning) not in warnings:
+                    raise
+                if not await self.sure(warning.message, "Do it all the same", forced(twin)):
+                    return None
+                result = await call(True)
+        except LLMGateError as failure:
+            self.say(told(failure), error=True)
+            return None
+        self.say(done if isinstance(done, str) else done(result), twin)
+        self._app.changed()
+        return result
+
+    async def secret(self, title: str, text: str, note: str = "Store it now: it is not shown again.") -> None:
+        await self._app.push_screen_wait(Secret(title, text, note))
+
+    async def facts(self, title: str, facts: Sequence[tuple[str, object]], twin: str, *, names: str = "") -> None:
+        """Show what is known about one thing; ``names`` is what identifies it."""
+        await self._app.push_screen_wait(Facts(title, facts, twin, names=names))
+
+    def say(self, text: str, twin: str = "", *, error: bool = False) -> None:
+        """A word at the edge of the screen."""
+        words = f"{clean(text)}\n$ {twin}" if twin else clean(text)
+        self._app.notify(words, severity="error" if error else "information", markup=False, timeout=8 if error else 5)

@@ -1,0 +1,115 @@
+"""The line behind ``/``."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import ClassVar
+
+from textual import on
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import Horizontal
+from textual.content import Content
+from textual.message import Message
+from textual.suggester import Suggester
+from textual.timer import Timer
+from textual.widgets import Input, Static
+
+from llmgate.text import clean
+from llmgate.tui.filters import Filter, suggestions
+
+PAUSE = 0.3
+"""Seconds after the last key before the daemon is asked."""
+
+
+class FilterLine(Horizontal):
+    """Open while a filter is typed or is in force. While it has the focus, letters are letters: no action is near."""
+
+    DEFAULT_CSS = """
+    FilterLine { height: 1; display: none; background: $surface; }
+    FilterLine.-open { display: block; }
+    FilterLine > Static { width: auto; color: $text-accent; text-style: bold; padding: 0 0 0 1; }
+    FilterLine > Input { width: 1fr; }
+    FilterLine > .complaint { color: $text-error; text-style: none; padding: 0 1; max-width: 50%; }
+    """
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("escape", "clear", "Clear the filter"),
+        Binding("down", "done", show=False),
+    ]
+
+    class Changed(Message):
+        """The line says something else now."""
+
+        def __init__(self, line: str) -> None:
+            super().__init__()
+            self.line = line
+
+    class Left(Message):
+        """The focus is wanted elsewhere."""
+
+    def __init__(self, filters: Sequence[Filter], hint: str) -> None:
+        super().__init__()
+        self._filters, self._hint = filters, hint
+        self._timer: Timer | None = None
+        self.line = ""
+
+    def compose(self) -> ComposeResult:
+        yield Static("/")
+        yield Input(placeholder=self._hint, compact=True, suggester=_Words(suggestions(self._filters)))
+        yield Static(classes="complaint")
+
+    def open(self, line: str | None = None) -> None:
+        """Show it, with the cursor in it."""
+        self.add_class("-open")
+        field = self.query_one(Input)
+        if line is not None:
+            field.value = line
+        field.focus()
+
+    def complain(self, text: str) -> None:
+        """Say what is wrong with the line; "" for nothing."""
+        self.query_one(".complaint", Static).update(Content(clean(text)))
+
+    def action_clear(self) -> None:
+        self.query_one(Input).value = ""
+        self._tell()
+        self.remove_class("-open")
+        self.post_message(self.Left())
+
+    @on(Input.Submitted)
+    def action_done(self) -> None:
+        self._tell()
+        if not self.line.strip():
+            self.remove_class("-open")
+        self.post_message(self.Left())
+
+    @on(Input.Changed)
+    def typed(self, event: Input.Changed) -> None:
+        event.stop()
+        if self._timer is not None:
+            self._timer.stop()
+        self._timer = self.set_timer(PAUSE, self._tell)
+
+    def _tell(self) -> None:
+        if self._timer is not None:
+            self._timer.stop()
+            self._timer = None
+        line = self.query_one(Input).value
+        if line != self.line:
+            self.line = line
+            self.post_message(self.Changed(line))
+
+
+class _Words(Suggester):
+    """Completes the last word of the line."""
+
+    def __init__(self, words: Sequence[str]) -> None:
+        super().__init__(use_cache=False, case_sensitive=True)
+        self._words = words
+
+    async def get_suggestion(self, value: str) -> str | None:
+        before, space, last = value.rpartition(" ")
+        if not last:
+            return None
+        found = next((word for word in self._words if word.startswith(last) and word != last), None)
+        return None if found is None else f"{before}{space}{found}"

@@ -1,0 +1,297 @@
+"""A table of which only the visible lines are ever drawn, and of those only the ones that changed.
+
+Textual's own table keeps and measures every cell, which costs a tenth of a second for some hundred live rows, each
+second. This one is its "line API": a line is made when it is shown.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from datetime import datetime
+from typing import ClassVar, Generic
+
+from rich.segment import Segment
+from rich.style import Style
+from textual.binding import Binding, BindingType
+from textual.events import Click, Resize
+from textual.geometry import Region, Size
+from textual.message import Message
+from textual.scroll_view import ScrollView
+from textual.strip import Strip
+
+from llmgate.tui.columns import GAP, Column, Row, Tone, fitted, laid_out, ordered, written
+
+Drawn = tuple[tuple[str, Tone], ...]
+"""The cells of a line: what stands there, and how it looks."""
+
+
+class RowTable(ScrollView, Generic[Row], can_focus=True):
+    """Rows under a header that stays. The cursor and the place on the screen belong to a row, not to a line number:
+    they stay with it when rows come and go."""
+
+    COMPONENT_CLASSES: ClassVar[set[str]] = {
+        "rows--header",
+        "rows--cursor",
+        "rows--good",
+        "rows--warn",
+        "rows--bad",
+        "rows--dim",
+        "rows--accent",
+    }
+    DEFAULT_CSS = """
+    RowTable { height: 1fr; overflow-x: hidden; background: $background; scrollbar-gutter: stable; }
+    RowTable > .rows--header { color: $text-muted; text-style: bold; }
+    RowTable > .rows--cursor { background: $surface-lighten-1; }
+    RowTable:focus > .rows--cursor { background: $block-cursor-background; color: $block-cursor-foreground; }
+    RowTable:ansi > .rows--cursor { text-style: underline; }
+    RowTable:focus:ansi > .rows--cursor { text-style: reverse; }
+    RowTable:nocolor > .rows--cursor { text-style: underline; }
+    RowTable:focus:nocolor > .rows--cursor { text-style: reverse; }
+    RowTable > .rows--good { color: $text-success; }
+    RowTable > .rows--warn { color: $text-warning; }
+    RowTable > .rows--bad { color: $text-error; }
+    RowTable > .rows--dim { color: $text-muted; }
+    RowTable > .rows--accent { color: $text-accent; }
+    """
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("down,j", "move(1)", "Down", show=False),
+        Binding("up,k", "move(-1)", "Up", show=False),
+        Binding("pagedown,ctrl+f", "leaf(1)", "A page down", show=False),
+        Binding("pageup,ctrl+b", "leaf(-1)", "A page up", show=False),
+        Binding("home,g", "first", "First row", show=False),
+        Binding("end,G", "last", "Last row", show=False),
+        Binding("enter", "choose", "Details", show=False),
+        Binding("less_than_sign", "sort_by(-1)", "Sort by the column before", show=False),
+        Binding("greater_than_sign", "sort_by(1)", "Sort by the next column", show=False),
+        Binding("S", "turn", "Turn the order round", show=False),
+    ]
+
+    class Moved(Message):
+        """The cursor is on another row, or the row under it is another now."""
+
+    class Chosen(Message):
+        """Enter, or a second click, on a row."""
+
+    class Sorted(Message):
+        """The rows are in another order."""
+
+    def __init__(
+        self,
+        columns: Sequence[Column[Row]],
+        identity: Callable[[Row], str],
+        now: Callable[[], datetime],
+        *,
+        empty: str = "Nothing here.",
+        id: str | None = None,  # noqa: A002  as Textual calls it
+    ) -> None:
+        """``identity`` names a row for as long as it exists. ``empty`` is shown instead of no rows."""
+        super().__init__(id=id)
+        self._columns, self._identity, self._now = columns, identity, now
+        self.empty = empty
+        self._came: Sequence[Row] = ()
+        self._rows: list[Row] = []
+        self._cursor = 0
+        self._sort: Column[Row] | None = None
+        self._down = False
+        self._drawn: dict[int, Drawn] = {}
+
+    # -- what is shown -------------------------------------------------------------------------
+
+    @property
+    def rows(self) -> Sequence[Row]:
+        """In the order in which they are shown."""
+        return self._rows
+
+    @property
+    def row(self) -> Row | None:
+        """The one under the cursor."""
+        return self._rows[self._cursor] if self._cursor < len(self._rows) else None
+
+    @property
+    def order(self) -> str:
+        """By what the rows are sorted, in words; empty where they are as they came."""
+        return f"{self._sort.title} {'↓' if self._down else '↑'}" if self._sort else ""
+
+    def show(self, rows: Sequence[Row]) -> None:
+        """Show these rows instead. What is the same is not drawn again."""
+        before, kept, number = len(self._rows), self.row, self._cursor
+        self._came = rows
+        self._rows = ordered(rows, self._sort, down=self._down)
+        if kept is not None:
+            self._follow(self._identity(kept), number)
+        if before != len(self._rows):
+            self.virtual_size = Size(self.size.width, len(self._rows) + 1)
+            if (before == 0) != (not self._rows):
+                self._drawn.clear()
+                self.refresh()
+        self._draw_changes()
+        self.post_message(self.Moved())
+
+    def move_to(self, identity: str) -> bool:
+        """Put the cursor on this row; False when it is not here."""
+        for number, row in enumerate(self._rows):
+            if self._identity(row) == identity:
+                self._put(number)
+                return True
+        return False
+
+    def _follow(self, identity: str, number: int) -> None:
+        """Keep the cursor on this row, which was there, and the row where it is on the screen."""
+        found = next((at for at, row in enumerate(self._rows) if self._identity(row) == identity), None)
+        self._cursor = min(number, max(0, len(self._rows) - 1)) if found is None else found
+        if found is not None and found != number and self.scroll_offset.y > 0:
+            self.scroll_to(y=max(0, self.scroll_offset.y + found - number), animate=False, immediate=True)
+
+    def _draw_changes(self) -> None:
+        top = self.scroll_offset.y
+        changed = [
+            Region(0, line, self.size.width, 1)
+            for line in range(1, self.size.height)
+            if self._drawn.get(line) != self._cells(top + line - 1)
+        ]
+        if changed:
+            self.refresh(*changed)
+
+    # -- drawing -------------------------------------------------------------------------------
+
+    def render_line(self, y: int) -> Strip:
+        width = self.size.width
+        if y == 0:
+            return self._header(width)
+        number = self.scroll_offset.y + y - 1
+        cells = self._cells(number)
+        self._drawn[y] = cells
+        base = self.rich_style
+        if not self._rows:
+            text = self.empty if y == 2 else ""
+            return Strip([Segment(fitted("  " + text, width), base + self._tone("dim"))], width)
+        if number >= len(self._rows):
+            return Strip.blank(width, base)
+        on_cursor = number == self._cursor
+        line = base + self.get_component_rich_style("rows--cursor", partial=True) if on_cursor else base
+        segments = []
+        for text, tone in cells:
+            plain = not tone or (on_cursor and self.has_focus)
+            segments += [Segment(text, line if plain else line + self._tone(tone)), Segment(" " * GAP, line)]
+        return Strip(segments).adjust_cell_length(width, line)
+
+    def _cells(self, number: int) -> Drawn:
+        if not 0 <= number < len(self._rows):
+            return ()
+        row, now = self._rows[number], self._now()
+        return tuple(
+            (
+                fitted(written(column.value(row), now), width, right=column.right),
+                column.tone(row) if column.tone else "",
+            )
+            for column, width in laid_out(self._columns, self.size.width)
+        )
+
+    def _header(self, width: int) -> Strip:
+        style = self.rich_style + self.get_component_rich_style("rows--header", partial=True)
+        segments = []
+        for column, cells in laid_out(self._columns, width):
+            arrow = ("↓" if self._down else "↑") if column is self._sort else ""
+            text = fitted(column.title.upper() + arrow, cells, right=column.right)
+            segments += [Segment(text, style), Segment(" " * GAP, style)]
+        return Strip(segments).adjust_cell_length(width, style)
+
+    def _tone(self, tone: Tone) -> Style:
+        return self.get_component_rich_style(f"rows--{tone}", partial=True)
+
+    def on_resize(self, event: Resize) -> None:
+        self._drawn.clear()
+        self.virtual_size = Size(event.size.width, len(self._rows) + 1)
+        self._reveal()
+
+    def on_focus(self) -> None:
+        self._drawn.clear()
+        self.refresh()
+
+    def on_blur(self) -> None:
+        self._drawn.clear()
+        self.refresh()
+
+    def watch_scroll_y(self, old_value: float, new_value: float) -> None:
+        self._drawn.clear()
+        super().watch_scroll_y(old_value, new_value)
+
+    # -- moving --------------------------------------------------------------------------------
+
+    def action_move(self, by: int) -> None:
+        self._put(self._cursor + by)
+
+    def action_leaf(self, by: int) -> None:
+        self._put(self._cursor + by * max(1, self.size.height - 2))
+
+    def action_first(self) -> None:
+        self._put(0)
+
+    def action_last(self) -> None:
+        self._put(len(self._rows) - 1)
+
+    def action_choose(self) -> None:
+        if self.row is not None:
+            self.post_message(self.Chosen())
+
+    def on_click(self, event: Click) -> None:
+        if event.y == 0:
+            self._sort_at(event.x)
+            return
+        number = self.scroll_offset.y + event.y - 1
+        if number < len(self._rows):
+            self._put(number)
+            if event.chain == 2:
+                self.action_choose()
+
+    def _put(self, number: int) -> None:
+        number = max(0, min(number, len(self._rows) - 1))
+        if number != self._cursor:
+            self._redraw(self._cursor)
+            self._cursor = number
+            self._redraw(number)
+            self.post_message(self.Moved())
+        self._reveal()
+
+    def _redraw(self, number: int) -> None:
+        line = number - self.scroll_offset.y + 1
+        if 0 < line < self.size.height:
+            self.refresh(Region(0, line, self.size.width, 1))
+
+    def _reveal(self) -> None:
+        """Let the cursor be seen."""
+        top, lines = self.scroll_offset.y, self.size.height - 1
+        if lines <= 0:
+            return
+        if self._cursor < top:
+            self.scroll_to(y=self._cursor, animate=False, immediate=True)
+        elif self._cursor >= top + lines:
+            self.scroll_to(y=self._cursor - lines + 1, animate=False, immediate=True)
+
+    # -- sorting -------------------------------------------------------------------------------
+
+    def action_sort_by(self, by: int) -> None:
+        """The next column, or the one before; beyond the ends the rows are as they came."""
+        choices: list[Column[Row] | None] = [None, *(column for column, _ in laid_out(self._columns, self.size.width))]
+        at = choices.index(self._sort) if self._sort in choices else 0
+        self.sort(choices[(at + by) % len(choices)])
+
+    def action_turn(self) -> None:
+        self.sort(self._sort, down=not self._down)
+
+    def sort(self, column: Column[Row] | None, *, down: bool = False) -> None:
+        """Order the rows by a column; None: as they came."""
+        self._sort, self._down = column, down and column is not None
+        self.show(self._came)
+        self._drawn.clear()
+        self._reveal()
+        self.refresh()
+        self.post_message(self.Sorted())
+
+    def _sort_at(self, x: int) -> None:
+        begin = 0
+        for column, width in laid_out(self._columns, self.size.width):
+            if begin <= x < begin + width + GAP:
+                self.sort(column, down=column is self._sort and not self._down)
+                return
+            begin += width + GAP

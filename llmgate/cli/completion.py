@@ -28,6 +28,7 @@ ANSWER_BYTES = 1_000_000
 NAMES = {
     "USER": ("users", "name"),
     "KEY": ("keys", "name"),
+    "WHO": ("keys", "name"),
     "TOKEN": ("tokens", "id"),
     "ENTRY": ("whitelist", "cidr"),
     "UPSTREAM": ("upstreams", "name"),

@@ -95,8 +95,12 @@ def _stats(event: Any) -> str:
 
 
 _TELLS: Final[dict[str, Callable[[Any], str]]] = {
-    "request.waiting": lambda event: f"{event.owner}  {event.model}  waits in {event.pool}, level {event.level}",
-    "request.started": lambda event: f"{event.owner}  {event.model}  runs on {event.upstream} after {event.wait:.2f} s",
+    "request.waiting": lambda event: (
+        f"{event.owner_name or event.owner}  {event.model}  waits in {event.pool}, level {event.level}"
+    ),
+    "request.started": lambda event: (
+        f"{event.owner_name or event.owner}  {event.model}  runs on {event.upstream} after {event.wait:.2f} s"
+    ),
     "request.finished": _finished,
     "request.refused": lambda event: f"{event.route}  {event.error_code} ({event.status})",
     "ticket.promoted": lambda event: f"{event.ticket_id}  level {event.came_from} → {event.to or 'aged lane'}",

@@ -16,9 +16,10 @@ if TYPE_CHECKING:  # pydantic is not needed to show the help
 pools = group("pools", "Upstreams that share one waiting line.")
 
 
-def _partial(pool: Pool) -> list[str]:
-    """Each model that is not served, and the upstreams that have it."""
-    return [f"{model} ({', '.join(upstreams)})" for model, upstreams in pool.partial_models.items()]
+def _models(pool: Pool) -> list[str]:
+    """What is served, and then each model that is not, with the upstreams that have it."""
+    partial = (f"{model} (not served: only on {', '.join(some)})" for model, some in pool.partial_models.items())
+    return [*pool.models, *partial]
 
 
 def _upstreams(pool: Pool) -> list[str]:
@@ -30,11 +31,9 @@ COLUMNS = (
     Column("pool", lambda pool: pool.pool, whole=True),
     Column("state", lambda pool: pool.state),
     Column("upstreams", _upstreams),
-    Column("slots", lambda pool: pool.slots, right=True),
-    Column("running", lambda pool: pool.running, right=True),
+    Column("running", lambda pool: f"{pool.running} of {pool.slots}", right=True),
     Column("waiting", lambda pool: pool.waiting, right=True),
-    Column("models", lambda pool: pool.models),
-    Column("not served, only on some", _partial),
+    Column("models", _models),
 )
 
 

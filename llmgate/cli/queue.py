@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from llmgate.cli.command import Cli, command, group
-from llmgate.cli.options import IntervalOption, WatchOption
+from llmgate.cli.options import IntervalOption, OnlyLevel, WatchOption, chosen
 from llmgate.cli.output import Format
 from llmgate.cli.queue_columns import DAEMONS, RUNNING, STATS, WAITING, state_of
 from llmgate.text import clean
@@ -18,7 +18,12 @@ if TYPE_CHECKING:  # httpx and pydantic are not needed to show the help
 
 queue = group("queue", "The waiting line.")
 PoolArgument = Annotated[str, typer.Argument(metavar="POOL", help="Name of the pool.")]
-OwnerOption = Annotated[str | None, typer.Option(help="Only this one's, e.g. key:aB3dE5gH7j.")]
+OwnerOption = Annotated[
+    str | None,
+    typer.Option(metavar="WHO", help="Only this one's: a key, a user, ann/editor, an address, or key:aB3dE5gH7j."),
+]
+PoolOption = Annotated[str | None, typer.Option(metavar="POOL", help="Only in this pool.")]
+ModelOption = Annotated[str | None, typer.Option(metavar="MODEL", help="Only of this model.")]
 TicketArgument = Annotated[str, typer.Argument(metavar="TICKET", help="Id of the waiting request.")]
 
 
@@ -64,24 +69,41 @@ async def watch(
 async def list_waiting(
     cli: Cli,
     owner: OwnerOption = None,
+    pool: PoolOption = None,
+    model: ModelOption = None,
+    level: OnlyLevel = None,
     limit: Annotated[int, typer.Option(help="At most so many rows.", min=1, max=500)] = 500,
     watch: WatchOption = False,
     interval: IntervalOption = 1,
 ) -> None:
-    """List who waits, in the order of service: at most the first 500."""
+    """List who waits, in the order of service: at most the first 500.
+
+    Examples:
+      llmgate queue list --owner ann
+      llmgate queue list --pool main --level 5 --watch
+    """
     from llmgate.cli.watching import looking
 
+    shown = total = 0
+
     async def look(client: AdminClient) -> list[Waiting]:
-        return await client.waiting(limit, owner=owner)
+        nonlocal shown, total
+        page = await client.waiting_page(limit, **chosen(owner=owner, pool=pool, model=model, level=level))
+        shown, total = len(page.data), page.total
+        return page.data
 
     await looking(cli, look, WAITING, watch=watch, interval=interval, name="ticket_id")
+    if total > shown and not (watch or cli.out.quiet):
+        cli.out.message(f"These are the first {shown:,} of {total:,}.")
 
 
 @command(queue, "running")
 async def list_running(
     cli: Cli,
     owner: OwnerOption = None,
-    pool: Annotated[str | None, typer.Option(help="Only in this pool.")] = None,
+    pool: PoolOption = None,
+    model: ModelOption = None,
+    level: OnlyLevel = None,
     watch: WatchOption = False,
     interval: IntervalOption = 1,
 ) -> None:
@@ -89,7 +111,7 @@ async def list_running(
     from llmgate.cli.watching import looking
 
     async def look(client: AdminClient) -> list[Running]:
-        return await client.running(owner=owner, pool=pool)
+        return await client.running(**chosen(owner=owner, pool=pool, model=model, level=level))
 
     await looking(cli, look, RUNNING, watch=watch, interval=interval, name="ticket_id")
 

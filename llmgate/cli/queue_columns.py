@@ -9,7 +9,7 @@ from llmgate.cli.output import Column
 from llmgate.text import precise, seconds
 
 if TYPE_CHECKING:  # pydantic is not needed to show the help
-    from llmgate.schemas import PoolStats, QueueDaemon, QueueStatus
+    from llmgate.schemas import PoolStats, QueueDaemon, QueueStatus, Running, Waiting
 
 LEVELS = range(1, 6)
 
@@ -27,6 +27,11 @@ def _waits(stats: PoolStats) -> str:
 
 def _service(stats: PoolStats) -> str:
     return "" if stats.service_p50 is None else f"{stats.service_p50:.1f}/{stats.service_p95 or 0:.1f}s"
+
+
+def who(row: Waiting | Running) -> str:
+    """Whose request it is; a daemon of an older version tells no names."""
+    return row.owner_name or row.owner
 
 
 def state_of(status: QueueStatus) -> str:
@@ -115,17 +120,17 @@ WAITING = (
     Column("id", lambda place: place.ticket_id, whole=True),
     Column("pool", lambda place: place.pool, wide=True),
     Column("model", lambda place: place.model),
-    Column("who", lambda place: place.owner),
+    Column("who", who),
     Column("level", lambda place: "aged" if place.aged else place.level),
     Column("ahead", lambda place: place.ahead, right=True),
-    Column("waited", lambda place: f"{place.waited:.1f} s", right=True),
+    Column("waited", lambda place: precise(place.waited), right=True),
     Column("expected", lambda place: seconds(place.estimated_wait), right=True),
 )
 RUNNING = (
     Column("id", lambda held: held.ticket_id, whole=True),
     Column("pool", lambda held: held.pool, wide=True),
     Column("model", lambda held: held.model),
-    Column("who", lambda held: held.owner),
+    Column("who", who),
     Column("level", lambda held: held.level, right=True),
     Column("upstream", lambda held: held.upstream),
     Column("for", lambda held: precise(held.running_for), right=True),

@@ -106,12 +106,16 @@ class AdminClient:
         return await self._wire.ask("GET", "/admin/v1/queue/status", schemas.QueueStatus)
 
     async def waiting(self, limit: int = 500, **filters: Any) -> list[schemas.Waiting]:
-        """Who waits, in the order of service. ``filters``: owner."""
-        page, query = schemas.Page[schemas.Waiting], {"limit": limit, **filters}
-        return (await self._wire.ask("GET", "/admin/v1/queue/waiting", page, query=query)).data
+        """Who waits, in the order of service. ``filters``: owner, pool, model, level."""
+        return (await self.waiting_page(limit, **filters)).data
+
+    async def waiting_page(self, limit: int = 500, **filters: Any) -> schemas.WaitingPage:
+        """As ``waiting``, and how many there are in total."""
+        query = {"limit": limit, **filters}
+        return await self._wire.ask("GET", "/admin/v1/queue/waiting", schemas.WaitingPage, query=query)
 
     async def running(self, **filters: Any) -> list[schemas.Running]:
-        """Who holds a slot. ``filters``: owner, pool."""
+        """Who holds a slot. ``filters``: owner, pool, model, level, limit."""
         page = schemas.Page[schemas.Running]
         return (await self._wire.ask("GET", "/admin/v1/queue/running", page, query=filters)).data
 

@@ -9,6 +9,8 @@ from llmgate.client.noun import PAGE, Noun
 from llmgate.connection import Connection
 
 _PATH = "/admin/v1/activity"
+VERIFY_SECONDS = 900.0
+"""Longest wait for a verification: some twenty seconds for a million entries on a small machine."""
 
 
 class Activity:
@@ -49,7 +51,11 @@ class Activity:
                 return found, True
         return found, False
 
-    async def verify(self, expected: schemas.ActivityHead | None = None) -> schemas.ActivityVerdict:
-        """Prove that the log is whole; ``expected`` is a head that was noted earlier. A long log takes a while."""
+    async def verify(
+        self, expected: schemas.ActivityHead | None = None, *, silence: float | None = None
+    ) -> schemas.ActivityVerdict:
+        """Prove that the log is whole; ``expected`` is a head that was noted earlier. A long log takes a while:
+        ``silence`` is how many seconds to wait, None as long as for other answers."""
         body = schemas.ActivityVerify(expected=expected)
-        return await self._connection.ask("POST", f"{_PATH}/verify", schemas.ActivityVerdict, body=body)
+        path, kind = f"{_PATH}/verify", schemas.ActivityVerdict
+        return await self._connection.ask("POST", path, kind, body=body, silence=silence)

@@ -43,13 +43,15 @@ class Events:
         types: Sequence[str] | None = None,
         *,
         on_break: Callable[[LLMGateError], None] = lambda _: None,
+        longest_pause: float | None = None,
     ) -> AsyncGenerator[schemas.FeedEvent, None]:
         """What happens, as it happens, without end: close it, best with ``contextlib.aclosing``.
 
         ``types`` are names of ``schemas.EventType``; None: all. Whatever is asked for, a ``lost`` or ``reset`` event
         tells that there is a gap, and an ``end`` event why the daemon ends a stream. A stream that breaks is opened
-        again, behind the last event that came; ``on_break`` is told why. Raises what the first attempt has raised,
-        and later what will not pass by itself: a RequestError other than LimitExceeded.
+        again, behind the last event that came; ``on_break`` is told why. The pause before that is ten seconds at most,
+        or as long as the daemon wants it, but never longer than ``longest_pause`` seconds. Raises what the first
+        attempt has raised, and later what will not pass by itself: a RequestError other than LimitExceeded.
         """
         place = _Place(types)
         pause = FIRST_PAUSE
@@ -68,8 +70,8 @@ class Events:
                     raise
                 failure = reason
             on_break(failure)
-            wait = max(pause, failure.retry_after or 0.0)
-            await asyncio.sleep(wait * random.uniform(0.7, 1.3))  # noqa: S311 - spreads load, guards nothing
+            wait = max(pause, failure.retry_after or 0.0) * random.uniform(0.7, 1.3)  # noqa: S311 - spreads load
+            await asyncio.sleep(wait if longest_pause is None else min(wait, longest_pause))
             pause = min(2 * pause, LONGEST_PAUSE)
 
     async def _once(self, place: _Place) -> AsyncGenerator[schemas.FeedEvent | None, None]:

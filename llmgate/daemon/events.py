@@ -60,6 +60,8 @@ class RequestWaiting:
 
     request_id: str
     owner: str
+    owner_name: str
+    """What people call it, see ``Principal.owner_name``."""
     pool: str
     model: str
     level: int
@@ -73,6 +75,7 @@ class RequestStarted:
 
     request_id: str
     owner: str
+    owner_name: str
     pool: str
     model: str
     level: int

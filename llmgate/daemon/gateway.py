@@ -211,7 +211,7 @@ class Gateway:
         while True:
             if ticket.attempt > 1:
                 await asyncio.sleep(min(RETRY_SECONDS * (ticket.attempt - 1), RETRY_SECONDS_MAX))
-            grant = await self._wait_for_turn(ticket, exchange)
+            grant = await self._wait_for_turn(ticket, exchange, journey)
             journey.granted(grant)
             # What the flow is charged for, and whether a generation may have to wind down.
             tokens, cancelled = 0.0, False
@@ -236,18 +236,18 @@ class Gateway:
             finally:
                 self._queue.release(grant, tokens, cancelled=cancelled)
 
-    async def _wait_for_turn(self, ticket: Ticket, exchange: Exchange) -> Grant:
+    async def _wait_for_turn(self, ticket: Ticket, exchange: Exchange, journey: Journey) -> Grant:
         place = await self._queue.submit(ticket)
         try:
             if self._bus.watched:
-                self._bus.publish(waiting_of(ticket))
+                self._bus.publish(waiting_of(ticket, journey.owner_name))
             grant = await place.granted()
         except BaseException:
             place.leave()
             raise
         exchange.waited = max(0.0, grant.granted_at - ticket.submitted_at)
         if self._bus.watched:
-            self._bus.publish(started_of(grant, exchange.waited))
+            self._bus.publish(started_of(grant, journey.owner_name, exchange.waited))
         return grant
 
     # -- shutting down -----------------------------------------------------------------------

@@ -42,15 +42,17 @@ def outcome_of(failure: LLMGateError) -> Outcome:
     return Outcome.UPSTREAM_FAILED
 
 
-def waiting_of(ticket: Ticket) -> RequestWaiting:
+def waiting_of(ticket: Ticket, owner_name: str) -> RequestWaiting:
     """That it stands in line."""
-    return RequestWaiting(ticket.id, ticket.owner, ticket.pool, ticket.model, ticket.level, ticket.attempt)
+    return RequestWaiting(ticket.id, ticket.owner, owner_name, ticket.pool, ticket.model, ticket.level, ticket.attempt)
 
 
-def started_of(grant: Grant, wait: float) -> RequestStarted:
+def started_of(grant: Grant, owner_name: str, wait: float) -> RequestStarted:
     """That it has got its turn."""
     ticket = grant.ticket
-    return RequestStarted(ticket.id, ticket.owner, ticket.pool, ticket.model, ticket.level, grant.upstream, wait)
+    return RequestStarted(
+        ticket.id, ticket.owner, owner_name, ticket.pool, ticket.model, ticket.level, grant.upstream, wait
+    )
 
 
 class Journey:
@@ -89,6 +91,11 @@ class Journey:
         self._outcome: Outcome | None = None
         self._usage = Usage()
         self._waited: float | None = None
+
+    @property
+    def owner_name(self) -> str:
+        """Whose request it is, for people."""
+        return self.principal.owner_name if self.principal is not None else ""
 
     def called(self, call: Call) -> None:
         self._call = call

@@ -13,9 +13,10 @@ from typing import Any
 
 import structlog
 
-from llmgate.config import LoadedSettings, Settings
+from llmgate.config import LoadedSettings, Settings, UpstreamSettings
 from llmgate.daemon.auth.authenticator import Authenticator
 from llmgate.daemon.auth.ip_whitelist import Whitelist, client_address
+from llmgate.daemon.auth.owners import Owners
 from llmgate.daemon.auth.passwords import PasswordHasher
 from llmgate.daemon.auth.secrets import ServerSecret, load_or_create
 from llmgate.daemon.auth.sessions import Sessions
@@ -71,6 +72,7 @@ class Services:
     first_admin: FirstAdmin
     whitelist: Whitelist
     authenticator: Authenticator
+    owners: Owners
     queue: QueueManagerInterface
     upstreams: UpstreamRegistry
     seal: TokenSeal
@@ -112,8 +114,7 @@ class Services:
 
     async def settle(self) -> None:
         """The settings may have changed, or the upstreams of the database: work with those from now on."""
-        async with self.database.read() as tx:
-            known = [one.settings for one in await effective.read(tx, self.settings, self.seal)]
+        known = await _upstreams_of(self.database, self.settings, self.seal)
         self.upstreams.apply(known)
         shape = shape_of(self.settings, known, self.secret, self.reconfiguration.version)
         self.queue.apply(self.settings.queue, shape)
@@ -226,8 +227,7 @@ async def open_services(configuration: Settings | LoadedSettings) -> AsyncIterat
         stack.callback(access.hasher.close)
         relearning = Relearning(database, access.whitelist, access.authenticator)
         seal = seal_of(secret)
-        async with database.read() as tx:
-            known = [one.settings for one in await effective.read(tx, settings, seal)]
+        known = await _upstreams_of(database, settings, seal)
         queue = create_queue(settings, known, secret, version, bus, relearning)
         stack.push_async_callback(queue.close)
         upstreams = UpstreamRegistry(known, settings.health, queue, bus)
@@ -254,6 +254,7 @@ async def open_services(configuration: Settings | LoadedSettings) -> AsyncIterat
             first_admin=FirstAdmin(database, changes, access.hasher),
             whitelist=access.whitelist,
             authenticator=access.authenticator,
+            owners=Owners(database, access.whitelist),
             queue=queue,
             upstreams=upstreams,
             seal=seal,
@@ -289,6 +290,12 @@ async def _open_access(live: LiveSettings, database: Database, changes: Changes,
     async with database.read() as tx:
         await whitelist.reload(tx)
     return _Access(hasher, sessions, whitelist, Authenticator(database, sessions, secret, whitelist, live))
+
+
+async def _upstreams_of(database: Database, settings: Settings, seal: TokenSeal) -> list[UpstreamSettings]:
+    """Those of the configuration and of the database that are in effect."""
+    async with database.read() as tx:
+        return [one.settings for one in await effective.read(tx, settings, seal)]
 
 
 async def _start(services: Services, relearning: Relearning) -> None:

@@ -35,11 +35,15 @@ class FeedEvent(Answer):
 
 
 class WaitingEvent(FeedEvent):
-    """A request was admitted and stands in line. ``attempt`` counts from 1: an upstream may have refused it before."""
+    """A request was admitted and stands in line. ``attempt`` counts from 1: an upstream may have refused it before.
+
+    ``owner_name`` is what people call the owner, as in Waiting. Here it may be that of up to a minute ago.
+    """
 
     type: Literal["request.waiting"]
     request_id: str
     owner: str
+    owner_name: str = ""
     pool: str
     model: str
     level: int
@@ -47,11 +51,12 @@ class WaitingEvent(FeedEvent):
 
 
 class StartedEvent(FeedEvent):
-    """A request has got its turn, after ``wait`` seconds."""
+    """A request has got its turn, after ``wait`` seconds. ``owner_name`` as in Waiting."""
 
     type: Literal["request.started"]
     request_id: str
     owner: str
+    owner_name: str = ""
     pool: str
     model: str
     level: int

@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
-from llmgate.schemas.base import Answer, Level, Request
+from llmgate.schemas.base import Answer, Level, Page, Request
 
 
 class Waiting(Answer):
-    """A waiting request. ``ahead`` are the waiting requests that would be served before it."""
+    """A waiting request. ``ahead`` are the waiting requests that would be served before it.
+
+    ``owner`` is exact: ``key:``, ``session:`` or ``address:`` and an id. ``owner_name`` is what people call it:
+    ``ann`` for a session of Ann's, ``ann/editor`` for a key of hers, ``editor`` for a key that is no person's, the
+    whitelist's label or else the address for an address; the same as ``owner`` when no name is known (any more).
+    """
 
     ticket_id: str
     pool: str
     model: str
     owner: str
+    owner_name: str = ""
     submitted_level: int
     level: int
     aged: bool
@@ -20,13 +26,20 @@ class Waiting(Answer):
     estimated_wait: float | None
 
 
+class WaitingPage(Page[Waiting]):
+    """The first of those who wait; ``total`` is how many there are of them, as of about a second ago in a cluster."""
+
+    total: int
+
+
 class Running(Answer):
-    """A request that holds a slot."""
+    """A request that holds a slot. ``owner_name`` as in Waiting."""
 
     ticket_id: str
     pool: str
     model: str
     owner: str
+    owner_name: str = ""
     level: int
     upstream: str
     running_for: float

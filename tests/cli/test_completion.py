@@ -76,6 +76,8 @@ async def test_names_come_from_the_daemon(root: Site) -> None:
     assert await bash("llmgate keys show night") == ["night-two", "nightly"]
     assert await bash("llmgate requests list --key d") == ["day"]
     assert await bash("llmgate queue pause ") == ["fake"]
+    assert await bash("llmgate queue list --pool ") == ["fake"]
+    assert await bash("llmgate queue running --owner night") == ["night-two", "nightly"]
     assert await bash("llmgate whitelist show ") == [entry["cidr"]]
 
 

@@ -18,12 +18,12 @@ from httpx_sse import ServerSentEvent
 
 from llmgate import schemas
 from llmgate.cli.events import UNASKED, Kind, line_of
-from llmgate.cli.system import size
 from llmgate.client import AdminClient
 from llmgate.client import events as client_events
 from llmgate.connection import FixedToken
 from llmgate.daemon.auth.principals import Role
 from llmgate.errors import AuthenticationFailed, DaemonUnreachable, LLMGateError, PermissionDenied, RequestError
+from llmgate.text import size
 from tests.admin.harness import PASSWORD, Site
 from tests.cli.harness import llmgate, on_terminal
 from tests.cli.test_watch import end_of, piped

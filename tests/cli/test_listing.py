@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -12,9 +13,13 @@ import pytest
 from llmgate import schemas
 from llmgate.cli import listing
 from llmgate.cli.command import Cli
-from llmgate.cli.output import Column, Format
+from llmgate.cli.output import Column, Format, table
+from llmgate.cli.pools import COLUMNS as POOLS
+from llmgate.cli.queue_columns import RUNNING, WAITING
+from llmgate.cli.screen import lines_of
 from llmgate.cli.shared import Options
 from llmgate.errors import InvalidRequest
+from llmgate.text import cell
 from tests.admin.harness import Site
 from tests.cli.harness import llmgate, on_terminal
 from tests.cli.test_watch import line_of, piped
@@ -136,8 +141,86 @@ async def test_who_runs_and_who_waits_is_listed_of_one_or_of_all(root: Site) -> 
     (place,) = (await llmgate("queue", "list", "--json", "--owner", held["owner"])).ok().json
     assert place["owner"] == held["owner"]
     assert (await llmgate("queue", "list", "--json", "--owner", "key:other")).ok().json == []
+    name, level = held["owner_name"], str(held["level"])
+    for verb in ("list", "running"):
+        filters = ("--owner", name, "--pool", "fake", "--model", "llama3.2", "--level", level)
+        shown = (await llmgate("queue", verb, *filters)).ok()
+        assert name in shown.out
+        assert held["owner"] not in shown.out
+        for option, other in (("--owner", "nobody"), ("--pool", "other"), ("--model", "other"), ("--level", "5")):
+            assert (await llmgate("queue", verb, option, other, "--json")).ok().json == []
     root.ollama.release("first")
     await asyncio.gather(busy, waiting)
+
+
+async def test_who_is_not_listed_is_counted(root: Site) -> None:
+    busy = await occupied(root)
+    waiting = [asyncio.create_task(root.gateway.post("/api/chat", {**CHAT, "stream": False})) for _ in range(2)]
+    await root.gateway.waiting(2)
+    cut = (await llmgate("queue", "list", "--limit", "1")).ok()
+    assert "first 1 of 2" in cut.err
+    assert len(cut.out.splitlines()) == 2
+    assert "first" not in (await llmgate("queue", "list", "-q", "--limit", "1")).ok().err
+    assert "first" not in (await llmgate("queue", "list")).ok().err
+    root.ollama.release("first")
+    await asyncio.gather(busy, *waiting)
+
+
+@pytest.mark.parametrize(
+    ("columns", "row"),
+    [
+        (
+            WAITING,
+            schemas.Waiting(
+                ticket_id="3f2a9c1b7d4e5f60",
+                pool="main",
+                model="llama3.2:latest",
+                owner="key:aB3dE5gH7j",
+                owner_name="ann/editor",
+                submitted_level=5,
+                level=2,
+                aged=True,
+                ahead=1234,
+                waited=1203.4,
+                estimated_wait=None,
+            ),
+        ),
+        (
+            RUNNING,
+            schemas.Running(
+                ticket_id="3f2a9c1b7d4e5f60",
+                pool="main",
+                model="llama3.2:latest",
+                owner="key:aB3dE5gH7j",
+                owner_name="",
+                level=2,
+                upstream="gpu-box-1",
+                running_for=1203.4,
+            ),
+        ),
+        (
+            POOLS,
+            schemas.Pool.model_construct(
+                pool="main",
+                state="draining",
+                upstreams=["gpu-1", "gpu-2"],
+                usable_upstreams=["gpu-1"],
+                slots=16,
+                running=12,
+                waiting=1234,
+                models=["llama3.2:latest"],
+                partial_models={},
+            ),
+        ),
+    ],
+)
+def test_eighty_columns_hold_a_row_on_one_line(columns: Sequence[Column], row: schemas.Answer) -> None:
+    lines = lines_of(table([row], columns, 80), 80)
+    assert len(lines) == 2
+    for column in columns:
+        if column.fits(80):
+            assert column.title.upper() in lines[0]
+            assert cell(column.value(row)) in lines[1]
 
 
 async def test_what_is_listed_can_be_watched(root: Site, home: Path) -> None:

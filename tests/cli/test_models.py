@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from llmgate.cli.models import size
+from llmgate.text import model_size
 from tests.admin.harness import Site
 from tests.cli.harness import llmgate, on_terminal
 from tests.fakes import FakeOllama, Script
@@ -64,7 +64,7 @@ async def test_pools_are_listed_with_what_only_some_upstreams_have(root: Site, o
     row = (await llmgate("pools", "show", "fake", "-o", "json")).ok().json
     assert row["partial_models"] == {"llama3.2:latest": ["fake"], "new:1b": ["gpu2"]}
     table = (await llmgate("pools", "list")).ok().out
-    assert "new:1b (gpu2)" in table
+    assert "new:1b (not served: only on gpu2)" in table
     assert (await llmgate("pools", "list", "-q")).ok().out == "fake\n"
     assert (await llmgate("pools", "show", "none")).code == 5
 
@@ -143,4 +143,4 @@ async def test_on_a_terminal_there_is_a_bar_and_ctrl_c_ends_the_pull(root: Site,
     [(None, None), (0, "0 B"), (999, "999 B"), (1500, "1.5 kB"), (2019393189, "2.0 GB"), (10**15, "1000 TB")],
 )
 def test_sizes_are_told_as_ollama_tells_them(count: int | None, text: str | None) -> None:
-    assert size(count) == text
+    assert model_size(count) == text

@@ -6,9 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from llmgate.cli.settings import accepted, parsed
+from llmgate.cli.settings import parsed
 from llmgate.config import load
 from llmgate.errors import InvalidRequest
+from llmgate.values import accepted
 from tests.admin.harness import Site, run_site
 from tests.cli.conftest import login
 from tests.cli.harness import llmgate

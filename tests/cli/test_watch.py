@@ -144,9 +144,10 @@ async def test_on_a_terminal_one_picture_is_drawn_over_the_other_and_the_termina
     first = await occupied(root)
     second = asyncio.create_task(root.gateway.post("/api/chat", {**CHAT, "stream": False}))
     await root.gateway.waiting(1)
+    (name,) = [row["owner_name"] for row in (await root.admin.get("/admin/v1/queue/waiting")).json()["data"]]
     share(root, monkeypatch, "fake")
     async with on_terminal(*WATCH, directory=home) as terminal:
-        for text in ("rabbitmq, connected", "gpu/2", "1 of 1", "llama3.2", "key:"):
+        for text in ("rabbitmq, connected", "gpu/2", "1 of 1", "llama3.2", name):
             await terminal.shows(text)
         assert "\x1b[2J" not in terminal.shown
         root.ollama.release("first")

@@ -36,11 +36,23 @@ async def test_a_request_is_told_from_its_place_in_line_to_its_end(site: Site) -
         waiting, started, finished = (stream.named(name)[0] for name in names)
         assert waiting["request_id"] == started["request_id"] == finished["request_id"]
         assert (waiting["level"], waiting["attempt"], started["upstream"]) == (2, 1, "fake")
+        name = finished["principal_name"]
+        assert waiting["owner_name"] == started["owner_name"] == name
         assert (finished["outcome"], finished["output_tokens"], finished["type"]) == ("completed", 4, names[2])
         any_event: TypeAdapter[schemas.AnyEvent] = TypeAdapter(schemas.AnyEvent)
         for sent in stream.seen:
             assert any_event.validate_python(sent.data).type == sent.name
             assert sent.data["daemon"]
+
+
+async def test_a_persons_key_is_told_with_the_person(site: Site) -> None:
+    key = (await site.made("keys", name="editor", user="ada"))["key"]
+    async with following(site.admin, "request.waiting,request.started") as stream:
+        await site.gateway.post("/api/chat", CHAT, authorization=f"Bearer {key}")
+        await site.user.post("/api/chat", json=CHAT)
+        told = await stream.has("request.started", 2)
+        assert [event["owner_name"] for event in told] == ["ada/editor", "ada"]
+        assert [event["owner_name"] for event in stream.named("request.waiting")] == ["ada/editor", "ada"]
 
 
 async def test_changes_refusals_and_health_are_told(site: Site) -> None:

@@ -15,7 +15,8 @@ that begin with ``#`` are remarks. Times are in seconds.
     advance 30                            time passes
     cancel a1 / level a1 3                an administrator acts
     pause / resume / drain [pool]
-    position a1 / waiting / running / state
+    position a1 / state
+    waiting / running / count             those who do, or of them: owner=a,b pool model level limit
     close                                 the queue shuts down
 
 What can follow: ``granted a1 on gpu``, ``refused a1: queue_full``, ``ended a1: queue_timeout``, or the
@@ -26,13 +27,14 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from llmgate.config import QueueSettings
 from llmgate.daemon.queue.interface import Place
 from llmgate.daemon.queue.ticket import Grant, Position, Ticket, UpstreamSlots
+from llmgate.daemon.queue.wanted import Wanted
 from llmgate.errors import LLMGateError
 from tests.queue.backends import Backend
 
@@ -72,6 +74,13 @@ def expand(word: str) -> Iterator[str]:
         yield from (f"{match[1]}{number}" for number in range(int(match[2]), int(match[3]) + 1))
     else:
         yield word
+
+
+def wanted(options: Mapping[str, str]) -> Wanted:
+    """Whom a question is about."""
+    owners, models = (frozenset(options[name].split(",")) if name in options else None for name in ("owner", "model"))
+    level = int(options["level"]) if "level" in options else None
+    return Wanted(owners, options.get("pool"), models, level)
 
 
 class FakeUpstreams:
@@ -278,11 +287,16 @@ class Story:
         return f"{at}, {position.ahead} ahead{about}"
 
     async def _do_waiting(self, step: Step) -> None:
-        positions = await self._backend.queue.waiting(step.options.get("owner"))
+        limit = int(step.options.get("limit", "500"))
+        positions = await self._backend.queue.waiting(wanted(step.options), limit)
         self._seen.append(" ".join(position.ticket_id for position in positions) or "nobody")
 
-    async def _do_running(self, _: Step) -> None:
-        running = await self._backend.queue.running()
+    async def _do_count(self, step: Step) -> None:
+        self._seen.append(str(await self._backend.queue.count(wanted(step.options))))
+
+    async def _do_running(self, step: Step) -> None:
+        limit = step.options.get("limit")
+        running = await self._backend.queue.running(wanted(step.options), int(limit) if limit else None)
         self._seen += [f"{request.ticket_id} on {request.upstream}" for request in running] or ["nobody"]
 
     async def _do_state(self, _: Step) -> None:

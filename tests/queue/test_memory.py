@@ -13,6 +13,7 @@ from llmgate.daemon.queue import policy
 from llmgate.daemon.queue.memory import MemoryQueueManager
 from llmgate.daemon.queue.pool import Pool
 from llmgate.daemon.queue.ticket import Grant, Position, Ticket, UpstreamSlots
+from llmgate.daemon.queue.wanted import Wanted
 from llmgate.errors import Conflict, LimitExceeded, LLMGateError, PoolDraining, QueueFull, UpstreamUnavailable
 from tests.queue.clock import FakeClock, settle
 from tests.queue.conftest import Build
@@ -343,11 +344,17 @@ async def test_the_requests_of_one_owner_are_found_without_a_look_at_the_others(
 
     monkeypatch.setattr(Pool, "position", counted)
     await queue.submit(ticket_of(queue, "main-b3", 1, owner="bob"))
-    found = [place.ticket_id for place in queue.room.waiting("bob")]
+    found = [place.ticket_id for place in queue.room.waiting(Wanted.of("bob"))]
     assert found == ["main-b2", "main-b1", "main-b3", "other-b2", "other-b1"]
     assert asked == found
-    assert [place.ticket_id for place in queue.room.waiting("bob", limit=1)] == ["main-b2"]
-    assert queue.room.waiting("carol") == []
+    assert [place.ticket_id for place in queue.room.waiting(Wanted.of("bob"), limit=1)] == ["main-b2"]
+    assert queue.room.waiting(Wanted.of("carol")) == []
+    asked.clear()
+    assert queue.room.count(Wanted.of("bob")) == 5
+    assert queue.room.count(Wanted(level=3)) == 102
+    assert queue.room.count() == 105
+    few = queue.room.waiting(Wanted(pool="other", level=3), limit=3)
+    assert [place.ticket_id for place in few] == asked == ["other-a0", "other-b1", "other-a1"]
 
 
 async def test_crowding_is_waiting_requests_per_usable_slot(queue: MemoryQueueManager) -> None:

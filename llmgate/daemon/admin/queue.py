@@ -2,24 +2,44 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Annotated, Any, TypeVar
 
 import structlog
-from fastapi import APIRouter, Query
+from fastapi import APIRouter, Depends, Query
 
 from llmgate import schemas
 from llmgate.daemon.admin.dependencies import Daemon
 from llmgate.daemon.admin.editing import Acting, Edit
 from llmgate.daemon.queue.ticket import Position
+from llmgate.daemon.queue.wanted import Wanted
 from llmgate.daemon.services import Services
+from llmgate.daemon.upstreams.pool import tagged
 from llmgate.errors import NotFound, StoreUnavailable
 
 router = APIRouter(prefix="/queue", tags=["queue"])
 
 Done = TypeVar("Done")
-Owner = Annotated[str | None, Query(max_length=200, description="Only this one's, as in `key:aB3dE5gH7j`.")]
+Row = TypeVar("Row", schemas.Waiting, schemas.Running)
+_OWNER = (
+    "Only this one's: an owner as in `key:aB3dE5gH7j`, the name or id of a key or a user (with all keys of that user), "
+    "`ann/editor`, or an address."
+)
+Owner = Annotated[str | None, Query(max_length=200, description=_OWNER)]
 PoolFilter = Annotated[str | None, Query(max_length=40, description="Only in this pool.")]
+Model = Annotated[str | None, Query(max_length=512, description="Only of this model, with or without `:latest`.")]
+Level = Annotated[int | None, Query(ge=1, le=5, description="Only what was submitted at this level.")]
+
+
+async def _filters(
+    daemon: Daemon, owner: Owner = None, pool: PoolFilter = None, model: Model = None, level: Level = None
+) -> Wanted:
+    owners = None if owner is None else await daemon.owners.called(owner)
+    return Wanted(owners, pool, None if model is None else frozenset((model, tagged(model))), level)
+
+
+Filters = Annotated[Wanted, Depends(_filters)]
 
 
 @router.get("/stats")
@@ -36,24 +56,24 @@ async def status(daemon: Daemon) -> schemas.QueueStatus:
 
 @router.get("/waiting")
 async def waiting(
-    daemon: Daemon, limit: Annotated[int, Query(ge=1, le=500)] = 500, owner: Owner = None
-) -> schemas.Page[schemas.Waiting]:
-    """Who waits, in the order of service: the first ``limit`` of them, since no cursor could stand still here."""
-    places = await daemon.queue.waiting(owner, limit)
-    return schemas.Page(data=[schemas.Waiting.model_validate(place) for place in places])
+    daemon: Daemon, wanted: Filters, limit: Annotated[int, Query(ge=1, le=500)] = 500
+) -> schemas.WaitingPage:
+    """Who waits, in the order of service: the first ``limit`` of them, since no cursor could stand still here.
+
+    ``total`` is how many there are. Who does not match the filters does not count.
+    """
+    places, count = await asyncio.gather(daemon.queue.waiting(wanted, limit), daemon.queue.count(wanted))
+    rows = await _named(daemon, [schemas.Waiting.model_validate(place) for place in places])
+    return schemas.WaitingPage(data=rows, total=max(count, len(rows)))
 
 
 @router.get("/running")
 async def running(
-    daemon: Daemon,
-    limit: Annotated[int, Query(ge=1, le=10_000)] = 10_000,
-    owner: Owner = None,
-    pool: PoolFilter = None,
+    daemon: Daemon, wanted: Filters, limit: Annotated[int, Query(ge=1, le=10_000)] = 10_000
 ) -> schemas.Page[schemas.Running]:
     """Who holds a slot."""
-    rows = [schemas.Running.model_validate(held) for held in await daemon.queue.running()]
-    wanted = [row for row in rows if owner in (None, row.owner) and pool in (None, row.pool)]
-    return schemas.Page(data=wanted[:limit])
+    held = await daemon.queue.running(wanted, limit)
+    return schemas.Page(data=await _named(daemon, [schemas.Running.model_validate(one) for one in held]))
 
 
 @router.delete("/waiting/{ticket}", status_code=204)
@@ -95,7 +115,8 @@ async def set_level(daemon: Daemon, editing: Acting, ticket: str, body: schemas.
 
     levels = [before.level, body.level]
     place = await _do(editing, move, "queue.level", ticket, before.model, owner=before.owner, level=levels)
-    return schemas.Waiting.model_validate(place)
+    (row,) = await _named(daemon, [schemas.Waiting.model_validate(place)])
+    return row
 
 
 @router.post("/pools/{pool}/pause")
@@ -114,6 +135,14 @@ async def resume(editing: Acting, pool: str) -> schemas.PoolStats:
 async def drain(editing: Acting, pool: str) -> schemas.PoolStats:
     """Accept nothing new in this pool; what waits is still served."""
     return await _told(editing, pool, "drain", editing.daemon.queue.drain)
+
+
+async def _named(daemon: Services, rows: Sequence[Row]) -> Sequence[Row]:
+    """The rows, with the names of their owners."""
+    names = await daemon.owners.names(row.owner for row in rows)
+    for row in rows:
+        row.owner_name = names[row.owner]
+    return rows
 
 
 async def _told(editing: Edit, pool: str, verb: str, tell: Callable[[str], Awaitable[None]]) -> schemas.PoolStats:

@@ -190,6 +190,7 @@ class Authenticator:
             routes=frozenset(key.routes) if key.routes is not None else None,
             networks=tuple(map(ip_network, key.cidrs)) if key.cidrs is not None else None,
             limits=key.limits,
+            user=owner.name if owner is not None else None,
         )
 
 

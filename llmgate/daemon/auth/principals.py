@@ -48,6 +48,11 @@ class Limits:
 UNLIMITED = Limits()
 
 
+def readable(name: str, user: str | None = None) -> str:
+    """What people call a principal: ``ann/editor`` is a key of Ann's, and there is no slash in any other name."""
+    return f"{user}/{name}" if user else name
+
+
 @dataclass(frozen=True, slots=True)
 class Principal:
     """An API key, a user session or a whitelisted address.
@@ -56,7 +61,7 @@ class Principal:
     is accounted and limited. ``level`` is the highest (smallest) level it may submit at. ``models``
     is None where every model is allowed, ``routes`` (paths and families, see ``auth/routes.py``) where every route
     is, ``networks`` where it may come from everywhere, ``limits`` where there are none. ``session_id`` is set for
-    user sessions only.
+    user sessions only, ``user`` (a name) for keys that belong to a user.
     """
 
     kind: PrincipalKind
@@ -71,11 +76,17 @@ class Principal:
     routes: frozenset[str] | None = None
     networks: tuple[IPv4Network | IPv6Network, ...] | None = None
     limits: Limits | None = None
+    user: str | None = None
 
     @property
     def owner(self) -> str:
         """The principal as one word, e.g. ``key:aB3dE5gH7j``."""
         return f"{self.kind}:{self.id}"
+
+    @property
+    def owner_name(self) -> str:
+        """The same for people, e.g. ``ann/editor``."""
+        return readable(self.name, self.user)
 
     def may_use(self, model: str) -> bool:
         return self.models is None or model in self.models

@@ -20,6 +20,7 @@ from llmgate.daemon.queue.ticket import (
     Ticket,
     UpstreamSlots,
 )
+from llmgate.daemon.queue.wanted import ALL, Wanted
 
 
 class Place(ABC):
@@ -122,12 +123,16 @@ class QueueManagerInterface(ABC):
         """Where one request stands; None when it does not wait."""
 
     @abstractmethod
-    async def waiting(self, owner: str | None = None, limit: int = 500) -> Sequence[Position]:
-        """Who waits, in the order of service, of all owners or of one."""
+    async def waiting(self, wanted: Wanted = ALL, limit: int = 500) -> Sequence[Position]:
+        """The first of those who wait and are wanted, in the order of service."""
 
     @abstractmethod
-    async def running(self) -> Sequence[Running]:
-        """Who holds a slot."""
+    async def count(self, wanted: Wanted = ALL) -> int:
+        """How many wait that are wanted. Nothing is made of each of them: it may be asked for once a second."""
+
+    @abstractmethod
+    async def running(self, wanted: Wanted = ALL, limit: int | None = None) -> Sequence[Running]:
+        """Those who hold a slot and are wanted, or the first of them."""
 
     @abstractmethod
     def stats(self) -> Sequence[PoolStats]:

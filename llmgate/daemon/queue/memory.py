@@ -15,6 +15,7 @@ from llmgate.daemon.queue.pool import Mode
 from llmgate.daemon.queue.report import merge
 from llmgate.daemon.queue.room import WaitingRoom
 from llmgate.daemon.queue.ticket import Grant, PoolStats, Position, QueueStatus, Running, Ticket, UpstreamSlots
+from llmgate.daemon.queue.wanted import ALL, Wanted
 
 
 class MemoryQueueManager(QueueManagerInterface):
@@ -79,11 +80,14 @@ class MemoryQueueManager(QueueManagerInterface):
     async def position(self, ticket_id: str) -> Position | None:
         return self.room.position(ticket_id)
 
-    async def waiting(self, owner: str | None = None, limit: int = 500) -> Sequence[Position]:
-        return self.room.waiting(owner, limit)
+    async def waiting(self, wanted: Wanted = ALL, limit: int = 500) -> Sequence[Position]:
+        return self.room.waiting(wanted, limit)
 
-    async def running(self) -> Sequence[Running]:
-        return self.room.running()
+    async def count(self, wanted: Wanted = ALL) -> int:
+        return self.room.count(wanted)
+
+    async def running(self, wanted: Wanted = ALL, limit: int | None = None) -> Sequence[Running]:
+        return self.room.running(wanted, limit)
 
     def stats(self) -> Sequence[PoolStats]:
         return [merge(report) for report in self.room.reports()]

@@ -12,6 +12,7 @@ from llmgate.daemon.queue.policy import WaitingLine
 from llmgate.daemon.queue.report import PoolReport, figures_of
 from llmgate.daemon.queue.slots import UpstreamState
 from llmgate.daemon.queue.ticket import Position, Ticket
+from llmgate.daemon.queue.wanted import Wanted
 
 DIGEST_SECONDS = 0.25
 """Positions are worked out at most this often."""
@@ -114,6 +115,26 @@ class Pool:
             waited=now - ticket.submitted_at,
             estimated_wait=None if self.mode is Mode.PAUSED else self.figures.estimated_wait(ahead, slots, now),
         )
+
+    def positions(
+        self, wanted: Wanted, slots: int, now: float, among: Iterable[str] | None = None
+    ) -> Iterator[Position]:
+        """Where those stand that are wanted, in the order of service, worked out one by one as they are asked for.
+        ``among`` are all that need to be looked at."""
+        if wanted.is_of_pools:
+            in_order = self.in_order(now) if wanted.pool in (None, self.name) else iter(())
+        else:  # to choose, and to put in order who is left, takes less than to go through all in their order
+            in_order = iter(self.put_in_order(self._chosen(wanted, self.line if among is None else among), now))
+        yield from (self.position(ticket_id, slots, now) for ticket_id in in_order)
+
+    def count(self, wanted: Wanted) -> int:
+        """How many of those that are wanted wait."""
+        if wanted.is_of_pools:
+            return len(self.line) if wanted.pool in (None, self.name) else 0
+        return sum(1 for _ in self._chosen(wanted, self.line))
+
+    def _chosen(self, wanted: Wanted, among: Iterable[str]) -> Iterator[str]:
+        return (ticket_id for ticket_id in among if wanted.takes(self.line.standing(ticket_id).ticket))
 
     def report(self, upstreams: Sequence[UpstreamState], running: Mapping[str, int], now: float) -> PoolReport:
         """``upstreams`` are those of this pool, ``running`` is how many of its requests run on which."""

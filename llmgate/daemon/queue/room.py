@@ -14,7 +14,7 @@ import math
 import random
 import time
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 from llmgate.config import QueueSettings
 from llmgate.daemon.events import Event, TicketPromoted
@@ -26,6 +26,7 @@ from llmgate.daemon.queue.pool import Mode, Pool
 from llmgate.daemon.queue.report import PoolReport
 from llmgate.daemon.queue.slots import SlotBook, UpstreamState
 from llmgate.daemon.queue.ticket import Grant, Position, Running, Ticket, UpstreamSlots
+from llmgate.daemon.queue.wanted import ALL, Wanted
 from llmgate.errors import CancelledByAdmin, Conflict, LLMGateError, QueueTimeout
 
 
@@ -232,29 +233,25 @@ class WaitingRoom:
         pool = self._pools[place.ticket.pool]
         return pool.position(ticket_id, self._slots.capacity(pool.name), self.now())
 
-    def waiting(self, owner: str | None = None, limit: int = 500) -> Sequence[Position]:
-        """Who waits here, in the order of service."""
-        return list(itertools.islice(self._all_positions() if owner is None else self._positions_of(owner), limit))
+    def waiting(self, wanted: Wanted = ALL, limit: int = 500) -> Sequence[Position]:
+        """Who waits here of those, in the order of service."""
+        return list(itertools.islice(self._positions(wanted), limit))
+
+    def count(self, wanted: Wanted = ALL) -> int:
+        """How many of those wait here."""
+        if wanted.owners is None:
+            return sum(pool.count(wanted) for pool in self._pools.values())
+        return sum(wanted.takes(place.ticket) for place in self._places_of_owners(wanted.owners))
 
     def grants(self) -> Sequence[tuple[Grant, Turn]]:
         """What runs here."""
         return list(self._running.values())
 
-    def running(self) -> Sequence[Running]:
-        """Who holds a slot here."""
+    def running(self, wanted: Wanted = ALL, limit: int | None = None) -> Sequence[Running]:
+        """Who holds a slot here of those."""
         now = self.now()
-        return [
-            Running(
-                ticket_id=grant.ticket.id,
-                pool=grant.ticket.pool,
-                model=grant.ticket.model,
-                owner=grant.ticket.owner,
-                level=grant.ticket.level,
-                upstream=grant.upstream,
-                running_for=now - grant.granted_at,
-            )
-            for grant, _ in self._running.values()
-        ]
+        found = (Running.of(grant, now) for grant, _ in self._running.values() if wanted.takes(grant.ticket))
+        return list(itertools.islice(found, limit))
 
     def reports(self) -> Sequence[PoolReport]:
         """Every pool that has upstreams, or requests."""
@@ -296,20 +293,18 @@ class WaitingRoom:
             pool = self._pools[name] = Pool(name, line)
         return pool
 
-    def _all_positions(self) -> Iterator[Position]:
-        now = self.now()
-        for pool in self._pools.values():
-            capacity = self._slots.capacity(pool.name)
-            yield from (pool.position(ticket_id, capacity, now) for ticket_id in pool.in_order(now))
-
-    def _positions_of(self, owner: str) -> Iterator[Position]:
+    def _positions(self, wanted: Wanted) -> Iterator[Position]:
+        """Whose owners are named, they are found without a look at all the others."""
         now = self.now()
         own: defaultdict[str, list[str]] = defaultdict(list)
-        for place in self._places_of.get(owner, {}).values():
+        for place in self._places_of_owners(wanted.owners or ()):
             own[place.ticket.pool].append(place.ticket.id)
-        for name, ticket_ids in own.items():
-            pool, capacity = self._pools[name], self._slots.capacity(name)
-            yield from (pool.position(ticket_id, capacity, now) for ticket_id in pool.put_in_order(ticket_ids, now))
+        for name, pool in self._pools.items():
+            if wanted.owners is None or name in own:
+                yield from pool.positions(wanted, self._slots.capacity(name), now, own.get(name))
+
+    def _places_of_owners(self, owners: Iterable[str]) -> Iterator[RoomPlace]:
+        return itertools.chain.from_iterable(self._places_of.get(owner, {}).values() for owner in sorted(owners))
 
     def _admit(self, pool: Pool, ticket: Ticket, now: float) -> None:
         """Raises what ``enter`` documents. A retry was admitted before, and is few: as many as slots."""

@@ -107,6 +107,13 @@ class Running:
     upstream: str
     running_for: float
 
+    @classmethod
+    def of(cls, grant: Grant, now: float) -> Running:
+        """What a grant looks like from outside."""
+        ticket = grant.ticket
+        running_for = now - grant.granted_at
+        return cls(ticket.id, ticket.pool, ticket.model, ticket.owner, ticket.level, grant.upstream, running_for)
+
 
 @dataclass(frozen=True, slots=True)
 class PoolStats:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, fields
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -231,6 +231,22 @@ async def resolve(tx: AsyncConnection, id_or_name: str) -> ApiKey:
         statement = _ALL.where(keys.c.name == id_or_name)
         newest_first = statement.order_by(keys.c.revoked_at.is_not(None), keys.c.created_at.desc()).limit(1)
         return _key((await tx.execute(newest_first)).first())
+
+
+async def names(tx: AsyncConnection, ids: Iterable[str]) -> dict[str, tuple[str, str | None]]:
+    """Id → name of these keys and, of a person's key, the person's name."""
+    statement = select(keys.c.id, keys.c.name, users.users.c.name).select_from(keys.outerjoin(users.users))
+    return {row[0]: (row[1], row[2]) for row in await tx.execute(statement.where(keys.c.id.in_(list(ids))))}
+
+
+async def ids(tx: AsyncConnection, id_or_name: str | None = None, *, user_id: str | None = None) -> list[str]:
+    """Ids of the keys of this name or id, and of this user: of all of them, since a name may be used again."""
+    statement = select(keys.c.id)
+    if id_or_name is not None:
+        statement = statement.where(or_(keys.c.id == id_or_name, keys.c.name == id_or_name))
+    if user_id is not None:
+        statement = statement.where(keys.c.user_id == user_id)
+    return list((await tx.execute(statement)).scalars())
 
 
 async def page(

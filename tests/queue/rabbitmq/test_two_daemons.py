@@ -13,6 +13,7 @@ from llmgate.config import QueueSettings
 from llmgate.daemon.queue.rabbitmq.manager import RabbitMQManager
 from llmgate.daemon.queue.rabbitmq.members import Presence
 from llmgate.daemon.queue.ticket import Grant, UpstreamSlots
+from llmgate.daemon.queue.wanted import Wanted
 from llmgate.errors import CancelledByAdmin, PoolDraining
 from tests.queue.backends import is_quiet, until
 from tests.queue.factory import a_ticket
@@ -74,6 +75,49 @@ async def test_who_waits_can_be_seen_from_any_daemon(pair: tuple[RabbitMQManager
         assert position is not None
         assert (position.level, position.ahead) == (3, 1)
         assert await asked.position("nobody") is None
+
+
+async def test_some_of_those_who_wait_or_run_can_be_asked_for_at_any_daemon(
+    pair: tuple[RabbitMQManager, RabbitMQManager],
+) -> None:
+    one, two = pair
+    await occupy(one)
+    for manager, name in ((one, "a1"), (two, "a2"), (one, "b1"), (two, "b2")):
+        model = "m2" if manager is two else "m1"
+        await manager.submit(a_ticket(name, level=3, at=manager.now(), model=model))
+    await until(lambda: is_quiet(one, two))
+    await until(lambda: all(asked.stats()[0].waiting == 4 for asked in pair))
+    asked_for = {
+        Wanted(): ["a1", "b1", "a2", "b2"],
+        Wanted.of("a"): ["a1", "a2"],
+        Wanted.of("nobody"): [],
+        Wanted(pool="main", models=frozenset({"m2", "m3"}), level=3): ["a2", "b2"],
+        Wanted(level=2): [],
+        Wanted(pool="other"): [],
+    }
+    for asked in pair:
+        for wanted, expected in asked_for.items():
+            assert [place.ticket_id for place in await asked.waiting(wanted)] == expected
+            assert [place.ticket_id for place in await asked.waiting(wanted, 1)] == expected[:1]
+            assert await asked.count(wanted) == len(expected)
+        await until_runs(asked, ["busy1"])
+        assert [held.ticket_id for held in await asked.running(Wanted(frozenset({"busy"}), "main", None, 1), 1)] == [
+            "busy1"
+        ]
+        assert list(await asked.running(Wanted(level=2))) == list(await asked.running(limit=0)) == []
+
+
+async def test_of_a_line_longer_than_the_dispatcher_sees_everybody_is_counted(vhost_url: str) -> None:
+    async with daemon(vhost_url, "one", window=10) as one:
+        await until(lambda: is_quiet(one))
+        await occupy(one)
+        async with daemon(vhost_url, "two", window=10) as two:
+            for n in range(30):
+                await two.submit(a_ticket(f"a{n}", at=two.now()))
+            await until(lambda: one.stats()[0].waiting == 30)
+            assert 10 <= len(await one.waiting(Wanted.of("a"))) < 30
+            for asked in (one, two):
+                assert await asked.count(Wanted.of("a")) == await asked.count() == 30
 
 
 async def test_the_statistics_are_of_both(pair: tuple[RabbitMQManager, RabbitMQManager]) -> None:

@@ -13,6 +13,7 @@ from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from itertools import islice
 from typing import Any
 
 import structlog
@@ -29,6 +30,7 @@ from llmgate.daemon.queue.rabbitmq.queues import LINES, queue_of
 from llmgate.daemon.queue.rabbitmq.wire import Item, TicketMessage
 from llmgate.daemon.queue.slots import SlotBook
 from llmgate.daemon.queue.ticket import Position, UpstreamSlots
+from llmgate.daemon.queue.wanted import Wanted
 
 PING_SECONDS = 0.2
 CENSUS_PING_SECONDS = 0.1
@@ -365,20 +367,12 @@ class Dispatcher:
     def dispatches(self) -> bool:
         return self.ledger is not None and self.ledger.granting
 
-    def waiting(self, owner: str | None, limit: int) -> list[Position]:
-        """Who waits in the pool, in the order of service, as far as the tickets are here."""
+    def waiting(self, wanted: Wanted, limit: int) -> list[Position]:
+        """Who waits in the pool of those, in the order of service, as far as the tickets are here."""
         if self.ledger is None:
             return []
-        pool, now = self.ledger.pool, self._clock()
         slots = self.ledger.slots.capacity(self.pool)
-        found: list[Position] = []
-        for ticket_id in pool.in_order(now):
-            position = pool.position(ticket_id, slots, now)
-            if owner is None or position.owner == owner:
-                found.append(position)
-                if len(found) >= limit:
-                    break
-        return found
+        return list(islice(self.ledger.pool.positions(wanted, slots, self._clock()), limit))
 
     def position(self, ticket_id: str) -> Position | None:
         """Where a ticket stands that is here."""

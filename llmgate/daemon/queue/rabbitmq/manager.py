@@ -29,6 +29,7 @@ from llmgate.daemon.queue.rabbitmq.owner import TicketOwner
 from llmgate.daemon.queue.rabbitmq.view import ClusterView, Condition
 from llmgate.daemon.queue.room import WaitingRoom
 from llmgate.daemon.queue.ticket import Grant, PoolStats, Position, QueueStatus, Running, Ticket, UpstreamSlots
+from llmgate.daemon.queue.wanted import ALL, Wanted
 from llmgate.errors import BrokerUnavailable, ConfigError
 
 FIRST_RETRY = 0.1
@@ -339,11 +340,14 @@ class RabbitMQManager(QueueManagerInterface):
     async def position(self, ticket_id: str) -> Position | None:
         return await self.view.position(ticket_id)
 
-    async def waiting(self, owner: str | None = None, limit: int = 500) -> Sequence[Position]:
-        return await self.view.waiting(owner, limit)
+    async def waiting(self, wanted: Wanted = ALL, limit: int = 500) -> Sequence[Position]:
+        return await self.view.waiting(wanted, limit)
 
-    async def running(self) -> Sequence[Running]:
-        return await self.view.running()
+    async def count(self, wanted: Wanted = ALL) -> int:
+        return await self.view.count(wanted)
+
+    async def running(self, wanted: Wanted = ALL, limit: int | None = None) -> Sequence[Running]:
+        return await self.view.running(wanted, limit)
 
     def stats(self) -> Sequence[PoolStats]:
         return self.view.stats()

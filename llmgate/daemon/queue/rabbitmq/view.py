@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
+from itertools import chain, islice
 from typing import Any
 
 from llmgate.daemon.queue.pool import Mode
@@ -19,6 +20,7 @@ from llmgate.daemon.queue.rabbitmq.owner import TicketOwner
 from llmgate.daemon.queue.report import merge
 from llmgate.daemon.queue.room import WaitingRoom
 from llmgate.daemon.queue.ticket import DaemonStatus, PoolStats, Position, QueueStatus, Running
+from llmgate.daemon.queue.wanted import ALL, Wanted
 
 FLOWS_TOLD = 256
 """Flows per level whose counters a heartbeat carries."""
@@ -85,20 +87,36 @@ class ClusterView:
             return own
         return replace(own, ahead=told["ahead"], estimated_wait=told["estimated_wait"])
 
-    async def waiting(self, owner: str | None = None, limit: int = 500) -> Sequence[Position]:
-        """Who waits, in the order of service."""
+    async def waiting(self, wanted: Wanted = ALL, limit: int = 500) -> Sequence[Position]:
+        """Who waits of those, in the order of service. The dispatchers choose: what is not shown is not told."""
         found: dict[str, Position] = {}
-        for pool in self._room.pools():
-            for told in await self._ask_dispatcher(pool, "waiting", owner, limit) or ():
+        for pool in [name for name in self._room.pools() if wanted.pool in (None, name)]:
+            for told in await self._ask_dispatcher(pool, "waiting", wanted.to_wire(), limit) or ():
                 found[told["ticket_id"]] = Position(**told)
-        for own in self._room.waiting(owner, limit):
+        for own in self._room.waiting(wanted, limit):
             found.setdefault(own.ticket_id, own)
         return sorted(found.values(), key=lambda position: position.ahead)[:limit]
 
-    async def running(self) -> Sequence[Running]:
-        """Who holds a slot."""
-        told = [Running(**one) for peer in self._control.recent(self._clock()) for one in peer.running]
-        return [*self._room.running(), *told]
+    async def count(self, wanted: Wanted = ALL) -> int:
+        """How many of those wait. Each daemon counts its own: of a long line the dispatcher knows but the beginning."""
+        own, peers = self._room.count(wanted), self._control.recent(self._clock())
+        if not peers:
+            return own
+        if wanted.is_of_pools:
+            told = [report for peer in peers for report in peer.reports if wanted.pool in (None, report.pool)]
+            return own + sum(report.waiting for report in told)
+        counts = await self._control.ask(None, "count", self._boot, wanted.to_wire(), answers=len(peers))
+        return own + sum(map(int, counts))
+
+    async def running(self, wanted: Wanted = ALL, limit: int | None = None) -> Sequence[Running]:
+        """Who holds a slot of those."""
+        elsewhere = (
+            Running(**one)
+            for peer in self._control.recent(self._clock())
+            for one in peer.running
+            if wanted.fits(one["owner"], one["pool"], one["model"], one["level"])
+        )
+        return list(islice(chain(self._room.running(wanted, limit), elsewhere), limit))
 
     def stats(self) -> Sequence[PoolStats]:
         """Every pool at this moment."""
@@ -188,13 +206,16 @@ class ClusterView:
         if question == "position":
             found = await self._own_position(arguments[0])
             return asdict(found) if found else None
+        if question == "count":  # who asks knows its own, and hears itself as well
+            return None if arguments[0] == self._boot else self._room.count(Wanted.from_wire(arguments[1]))
         dispatcher = self._dispatchers.get(arguments[0])
         if dispatcher is None or not dispatcher.dispatches:
             return None
         if question == "place":
             place = dispatcher.position(arguments[1])
             return asdict(place) if place else None
-        return [asdict(position) for position in dispatcher.waiting(arguments[1], arguments[2])]
+        wanted, limit = Wanted.from_wire(arguments[1]), arguments[2]
+        return [asdict(position) for position in dispatcher.waiting(wanted, limit)]
 
     # -- what it tells others ----------------------------------------------------------------
 

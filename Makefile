@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps
 
 .DEFAULT_GOAL := help
-.PHONY: help demo cluster-demo serve setup check test services bench-quick bench-cluster bench-start bench-lists fuzz lock wheel example docs clean
+.PHONY: help demo cluster-demo serve setup check test services bench-quick bench-cluster bench-start bench-lists bench-tui fuzz lock wheel example docs pictures clean
 
 help: ## This list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -30,11 +30,15 @@ check: setup ## Lint, types, architecture and the fast tests
 	$(BIN)/lint-imports
 	$(BIN)/pytest -q -m "not slow"
 
+# Hundreds of processes are started: with this, which container images like to set, each would compile everything anew.
+check test: export PYTHONDONTWRITEBYTECODE :=
+
 test: setup services ## Set everything up and run every test
 	$(BIN)/ruff check .
-	$(BIN)/mypy
-	$(BIN)/lint-imports
-	$(BIN)/pytest -n 2 -m "not alone"
+	@# The types are checked in the time that the tests leave over, and what came of it is told after them.
+	@(nice -n 19 $(BIN)/mypy && nice -n 19 $(BIN)/lint-imports) >$(VENV)/types.log 2>&1 & types=$$!; \
+	  (set -x; $(BIN)/pytest -n 2 --maxschedchunk 2 -m "not alone"); tests=$$?; \
+	  wait $$types; types=$$?; cat $(VENV)/types.log; exit $$((tests || types))
 	$(BIN)/pytest -m alone
 
 services: ## Install the servers that tests start privately (Debian packages)
@@ -52,6 +56,9 @@ bench-start: setup ## Measure how long `llmgate --help` takes (half a minute)
 
 bench-lists: setup services ## Measure what a page of each list takes, over years of data (about ten minutes)
 	$(BIN)/python -m bench.lists
+
+bench-tui: setup ## Measure what the dashboard costs under load (about twelve minutes)
+	$(BIN)/python -m bench.tui
 
 fuzz: setup ## Ask our own APIs many more random questions than the tests do (about ten minutes)
 	LLMGATE_FUZZ=200 $(BIN)/pytest -q tests/admin/test_schemathesis.py
@@ -71,6 +78,10 @@ example: setup ## Write llmgate.toml.example anew from the settings
 docs: setup ## Write docs/cli.md anew from the commands
 	$(BIN)/python -m tests.tools.cli_reference > docs/cli.md.new
 	mv docs/cli.md.new docs/cli.md
+
+pictures: setup ## Draw the dashboard anew: for docs/tui.md, and for the tests that compare
+	$(BIN)/python -m tests.tui.pictures docs/tui
+	$(BIN)/python -m tests.tui.pictures --renew tests/tui/snapshots
 
 clean: ## Remove everything that was installed or built
 	rm -rf $(VENV) dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

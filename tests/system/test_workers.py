@@ -231,7 +231,9 @@ async def test_a_worker_in_its_pause_is_not_started_any_more(tmp_path: Path) -> 
 
 
 async def test_workers_that_do_not_stop_are_killed_in_the_end(tmp_path: Path) -> None:
-    async with fakes(tmp_path, 2, {"1": ["stubborn"], "2": ["stubborn"]}, stop_seconds=0.2) as command:
+    async with fakes(
+        tmp_path, 2, {"1": ["stubborn"], "2": ["stubborn"]}, stop_seconds=0.2, spare_seconds=0.3
+    ) as command:
         await command.out.have("all ready")
         command.signal(signal.SIGTERM)
         assert await command.ended() == 1

@@ -29,6 +29,7 @@ from pathlib import Path
 from unittest import mock
 
 from llmgate.config import LogSettings, ServerSettings
+from llmgate.daemon import workers
 from llmgate.daemon.listening import listen
 from llmgate.daemon.logs import configure_logging
 from llmgate.daemon.workers import Handover, Order, Parent, Pauses, Workers, parent_of
@@ -50,7 +51,8 @@ async def be_parent(directory: str, count: str, script: str, options: str = "{}"
         stop_seconds=chosen.get("stop_seconds", 60),
         pauses=Pauses(**chosen.get("pauses", {"first": 0.01})),
     )
-    return await parent.run(lambda token: say(f"all ready, token {token}"))
+    with mock.patch.object(workers, "SPARE_SECONDS", chosen.get("spare_seconds", workers.SPARE_SECONDS)):
+        return await parent.run(lambda token: say(f"all ready, token {token}"))
 
 
 async def be_fake(directory: str, script: str, handover: str) -> int:

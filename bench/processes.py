@@ -79,9 +79,10 @@ def wait_for_http(url: str) -> None:
 
 
 @contextmanager
-def upstream(folder: Path) -> Iterator[str]:
+def upstream(folder: Path, *models: str) -> Iterator[str]:
+    """A fake that serves these models; none: one of each kind."""
     port = free_port()
-    with process([sys.executable, "-m", "bench.upstream", str(port)], folder / "upstream.log"):
+    with process([sys.executable, "-m", "bench.upstream", str(port), *models], folder / "upstream.log"):
         url = f"http://127.0.0.1:{port}"
         wait_for_http(url)
         yield url
@@ -134,9 +135,16 @@ class Gateway:
 
     def waiting(self) -> int:
         """How many requests wait now."""
+        return self._sum("waiting")
+
+    def granted(self) -> int:
+        """How many requests have got a slot so far."""
+        return self._sum("granted")
+
+    def _sum(self, name: str) -> int:
         question = urllib.request.Request(f"{self.url}/admin/v1/queue/stats", headers=self.admin)
         with urllib.request.urlopen(question, timeout=30) as answer:
-            return sum(pool["waiting"] for pool in json.load(answer)["data"])
+            return sum(pool[name] for pool in json.load(answer)["data"])
 
 
 @contextmanager
@@ -175,13 +183,14 @@ def llmgate(folder: Path, upstream_url: str, slots: int) -> Iterator[Gateway]:
     with process([*command, "serve", "--config", str(config)], folder / "llmgate.log") as daemon:
         url = f"http://127.0.0.1:{port}"
         wait_for_http(f"{url}/health/live")
-        login = _post(f"{url}/gate/auth/login", {"name": "admin", "password": PASSWORD}, {})
+        login = post(f"{url}/gate/auth/login", {"name": "admin", "password": PASSWORD}, {})
         admin = {"authorization": f"Bearer {login['access_token']}"}
-        key = _post(f"{url}/admin/v1/keys", {"name": "bench", "level": 2}, admin)["key"]
+        key = post(f"{url}/admin/v1/keys", {"name": "bench", "level": 2}, admin)["key"]
         yield Gateway(url, daemon.pid, key, admin)
 
 
-def _post(url: str, body: dict[str, object], headers: dict[str, str]) -> dict[str, str]:
+def post(url: str, body: dict[str, object], headers: dict[str, str]) -> dict[str, str]:
+    """What a daemon answers to a JSON body."""
     request = urllib.request.Request(url, json.dumps(body).encode(), {"content-type": "application/json", **headers})
     with urllib.request.urlopen(request, timeout=10) as answer:
         document: dict[str, str] = json.load(answer)

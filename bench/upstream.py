@@ -3,7 +3,7 @@
 The model's name says what it answers: ``burst-20`` is 20 chunks as fast as they go, ``paced-400-25``
 is 400 chunks, one every 25 milliseconds, ``hold`` never answers.
 
-Run: ``python -m bench.upstream PORT``
+Run: ``python -m bench.upstream PORT [MODEL …]``; without models it lists one of each kind.
 """
 
 from __future__ import annotations
@@ -17,12 +17,8 @@ from typing import cast
 import uvloop
 
 HEAD = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n"
-MODELS = [{"name": name, "model": name} for name in ("burst-20", "paced-400-25", "hold")]
-LISTINGS = {
-    b"/api/tags": json.dumps({"models": MODELS}).encode(),
-    b"/api/ps": json.dumps({"models": MODELS}).encode(),
-    b"/api/version": b'{"version": "0.12.6"}',
-}
+MODELS = ("burst-20", "paced-400-25", "hold")
+LISTINGS = {b"/api/version": b'{"version": "0.12.6"}'}
 
 
 def event(delta: dict[str, object], finish: str | None = None) -> bytes:
@@ -115,10 +111,12 @@ class Upstream(asyncio.Protocol):
             self._transport.write(data)
 
 
-async def main(port: int) -> None:
+async def main(port: int, models: list[str]) -> None:
+    listed = json.dumps({"models": [{"name": name, "model": name} for name in models or MODELS]}).encode()
+    LISTINGS.update({b"/api/tags": listed, b"/api/ps": listed})
     server = await asyncio.get_running_loop().create_server(Upstream, "127.0.0.1", port, backlog=4096)
     await server.serve_forever()
 
 
 if __name__ == "__main__":
-    uvloop.run(main(int(sys.argv[1])))
+    uvloop.run(main(int(sys.argv[1]), sys.argv[2:]))

@@ -45,6 +45,9 @@ class Credentials(Protocol):
     async def renewed(self, connection: Connection, refused: str) -> str | None:
         """Another token after ``refused`` was answered 401; None when there is no other."""
 
+    async def settled(self) -> None:
+        """Wait for what must not be cut off."""
+
 
 class FixedToken:
     """An API key or an access token that cannot be renewed."""
@@ -58,6 +61,9 @@ class FixedToken:
     async def renewed(self, connection: Connection, refused: str) -> str | None:
         return None
 
+    async def settled(self) -> None:
+        return None
+
 
 class Connection:
     """See ``AdminClient``, which gives the calls their names."""
@@ -69,6 +75,7 @@ class Connection:
         self._http = httpx.AsyncClient(timeout=limits, headers={"user-agent": f"llmgate/{__version__}"})
 
     async def close(self) -> None:
+        await self._credentials.settled()
         await self._http.aclose()
 
     async def ask(
@@ -80,8 +87,10 @@ class Connection:
         query: Mapping[str, Any] | None = None,
         body: BaseModel | None = None,
         anonymous: bool = False,
+        silence: float | None = None,
     ) -> Answer:
-        response = await self.send(method, path, query=query, body=body, anonymous=anonymous)
+        """``silence`` as in ``stream``."""
+        response = await self.send(method, path, query=query, body=body, anonymous=anonymous, silence=silence)
         with self.readable():
             return answer.model_validate_json(response.content)
 
@@ -96,11 +105,13 @@ class Connection:
         query: Mapping[str, Any] | None = None,
         body: BaseModel | None = None,
         anonymous: bool = False,
+        silence: float | None = None,
     ) -> httpx.Response:
         content = json.dumps(revealed(body)).encode() if body is not None else None
         headers = {"content-type": "application/json"} if body is not None else {}
         params = {key: _text(value) for key, value in (query or {}).items() if value is not None}
-        async with self.stream(method, path, content, headers, params, anonymous=anonymous) as response:
+        exchange = self.stream(method, path, content, headers, params, anonymous=anonymous, silence=silence)
+        async with exchange as response:
             await raise_for_status(response)
             await response.aread()
             return response
@@ -141,6 +152,8 @@ class Connection:
     async def _open(self, request: httpx.Request, token: str | None) -> httpx.Response:
         if token:
             request.headers["authorization"] = f"Bearer {token}"
+        if self._http.is_closed:
+            raise DaemonUnreachable(f"The connection to {self.url} is closed.")
         return await self._http.send(request, stream=True)
 
     @contextmanager

@@ -74,13 +74,49 @@ def precise(value: float | None) -> str:
     return seconds(value) if value < 7200 else f"{value / 3600:.0f} h"
 
 
+def lasting(value: float) -> str:
+    """How long something has lasted, in its two largest units."""
+    minutes, hours, days = int(value // 60), int(value // 3600), int(value // 86400)
+    if days:
+        return f"{days} d {hours % 24} h"
+    return f"{hours} h {minutes % 60} min" if hours else f"{minutes} min {int(value % 60)} s"
+
+
+def size(count: int | None) -> str | None:
+    """Bytes of memory and disks as people read them, in powers of 1024."""
+    if count is None:
+        return None
+    value, unit = float(count), "B"
+    for following in ("KiB", "MiB", "GiB", "TiB"):
+        if value < 1024:
+            break
+        value, unit = value / 1024, following
+    return f"{value:.0f} {unit}" if unit == "B" or value >= 100 else f"{value:.1f} {unit}"
+
+
+def model_size(count: int | None) -> str | None:
+    """Bytes of a model as people say them, in powers of ten as Ollama does."""
+    if count is None:
+        return None
+    value, units = float(count), ["B", "kB", "MB", "GB", "TB"]
+    while value >= 1000 and len(units) > 1:
+        value /= 1000
+        units.pop(0)
+    return f"{value:.0f} {units[0]}" if value >= 10 or units[0] == "B" else f"{value:.1f} {units[0]}"
+
+
 def shortly(detail: Mapping[str, Any]) -> str:
     """What an entry of the activity log says more, on a line: of a change, the values before and after."""
+    return ", ".join(f"{name}: {change}" for name, change in changes(detail))
+
+
+def changes(detail: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """The same, each field for itself."""
     parts = []
     for name, value in detail.items():
         is_change = isinstance(value, list) and len(value) == 2
-        parts.append(f"{name}: {_word(value[0])} → {_word(value[1])}" if is_change else f"{name}: {_word(value)}")
-    return ", ".join(parts)
+        parts.append((name, f"{_word(value[0])} → {_word(value[1])}" if is_change else _word(value)))
+    return parts
 
 
 def _word(value: object) -> str:

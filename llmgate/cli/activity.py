@@ -14,8 +14,6 @@ from llmgate.errors import InvalidRequest
 from llmgate.text import as_json, shortly
 
 activity = group("activity", "Who changed what, and who logged in.")
-VERIFY_SECONDS = 900.0
-"""Longest wait for a verification: some twenty seconds for a million entries on a small machine."""
 
 ActorOption = Annotated[str | None, typer.Option(help="Only what this one did, by id or name.")]
 ActionOption = Annotated[str | None, typer.Option(help="Only this action, or those of a noun: key.create, key.")]
@@ -97,6 +95,8 @@ async def verify(
     --expect: without it, nobody can tell that the newest entries were cut off.
     """
     head = _head(expect)
+    from llmgate.client.activity import VERIFY_SECONDS
+
     async with cli.client(timeout=VERIFY_SECONDS) as client:
         verdict = await client.activity.verify(head)
     if cli.out.quiet and not cli.out.fields:

@@ -11,8 +11,8 @@ from llmgate.cli.command import Cli, command, group
 from llmgate.cli.options import ForceOption
 from llmgate.cli.output import Column, Format
 from llmgate.cli.serve import find_config
-from llmgate.cli.settings import shown
 from llmgate.errors import NotFound
+from llmgate.values import shown
 
 if TYPE_CHECKING:  # pydantic is not needed to show the help
     from llmgate.config import LoadedSettings

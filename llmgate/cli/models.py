@@ -11,6 +11,7 @@ from llmgate.cli.command import Cli, command, group
 from llmgate.cli.options import AllOption, IntervalOption, LimitOption, SearchOption, WatchOption, chosen
 from llmgate.cli.output import Column
 from llmgate.notation import told
+from llmgate.text import model_size
 
 if TYPE_CHECKING:  # pydantic is not needed to show the help
     from llmgate.schemas import Model
@@ -22,24 +23,13 @@ PoolOption = Annotated[
 ]
 
 
-def size(count: int | None) -> str | None:
-    """Bytes as people say them, in powers of ten as Ollama does."""
-    if count is None:
-        return None
-    value, units = float(count), ["B", "kB", "MB", "GB", "TB"]
-    while value >= 1000 and len(units) > 1:
-        value /= 1000
-        units.pop(0)
-    return f"{value:.0f} {units[0]}" if value >= 10 or units[0] == "B" else f"{value:.1f} {units[0]}"
-
-
 def _served(model: Model) -> list[str]:
     return [*model.pools, *(f"{pool} (not served: only on some)" for pool in model.partial_pools)]
 
 
 COLUMNS = (
     Column("name", lambda model: model.name),
-    Column("size", lambda model: size(model.size), right=True),
+    Column("size", lambda model: model_size(model.size), right=True),
     Column("family", lambda model: model.family, wide=True),
     Column("parameters", lambda model: model.parameters, right=True),
     Column("quant", lambda model: model.quantization, wide=True),
@@ -60,8 +50,8 @@ LOADED = (
     Column("upstream", lambda model: model.upstream),
     Column("pool", lambda model: model.pool),
     Column("model", lambda model: model.name),
-    Column("size", lambda model: size(model.size), right=True),
-    Column("on the GPU", lambda model: size(model.size_vram), right=True),
+    Column("size", lambda model: model_size(model.size), right=True),
+    Column("on the GPU", lambda model: model_size(model.size_vram), right=True),
     Column("context", lambda model: model.context_length, right=True),
     Column("until", lambda model: told(model.expires_at)),
 )

@@ -7,10 +7,12 @@ from typing import Annotated, Any
 
 import typer
 
+from llmgate import values
 from llmgate.cli.command import Cli, command, group
 from llmgate.cli.options import ForceOption
 from llmgate.cli.output import Column
 from llmgate.errors import InvalidRequest
+from llmgate.values import accepted, shown
 
 settings = group("settings", "What the daemon works by, and who decides it.")
 KeyArgument = Annotated[str, typer.Argument(metavar="SETTING", help="Its key, like queue.aging_seconds.")]
@@ -77,43 +79,9 @@ async def reset(cli: Cli, key: KeyArgument, force: ForceOption = False) -> None:
         cli.out.record(await client.settings.reset(key, force=force), DETAILS, name="key")
 
 
-_WORDS = {"true": True, "yes": True, "on": True, "false": False, "no": False, "off": False}
-
-
 def parsed(key: str, text: str, accepts: Mapping[str, Any]) -> Any:
-    """What was typed, as the setting's type. Raises InvalidRequest, saying what it takes."""
+    """As ``values.parsed``. Raises InvalidRequest."""
     try:
-        match accepts.get("type"):
-            case "boolean":
-                return _WORDS[text.lower()]
-            case "integer":
-                return int(text)
-            case "number":
-                return float(text)
-            case "array":
-                return [part.strip() for part in text.split(",") if part.strip()]
-            case _:
-                return text
-    except (ValueError, KeyError):
-        raise InvalidRequest(f"{text!r} is no value for {key}.", hint=f"It takes {accepted(accepts)}.") from None
-
-
-def accepted(schema: Mapping[str, Any]) -> str:
-    """The values of a setting, in words."""
-    if choices := schema.get("enum"):
-        return " or ".join(map(str, choices))
-    kinds = {"boolean": "true or false", "integer": "a whole number", "number": "a number", "array": "a list: a,b,c"}
-    words = [kinds.get(str(schema.get("type")), "text")]
-    limits = (
-        ("minimum", "from {}"),
-        ("exclusiveMinimum", "above {}"),
-        ("maximum", "to {}"),
-        ("exclusiveMaximum", "below {}"),
-    )
-    words += [form.format(schema[name]) for name, form in limits if name in schema]
-    return " ".join(words)
-
-
-def shown(value: object) -> object:
-    """``cell`` rounds numbers, which is not meant for settings: 0.25 is not 0.2."""
-    return f"{value:g}" if isinstance(value, float) and value < 1e6 else value
+        return values.parsed(text, accepts)
+    except ValueError as fault:
+        raise InvalidRequest(f"{text!r} is no value for {key}.", hint=f"It {fault}.") from None

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 from llmgate.cli.command import Cli, command, group
 from llmgate.cli.options import IntervalOption, WatchOption
 from llmgate.cli.output import Column, Format, console, grid, table
-from llmgate.text import cell
+from llmgate.text import cell, lasting, size
 
 if TYPE_CHECKING:  # not needed to show the help
     from llmgate.errors import LLMGateError
@@ -80,28 +80,9 @@ def _sections(seen: Any) -> Iterator[Section]:
         yield "Cluster", DAEMONS, seen.daemons
 
 
-def size(count: int | None) -> str | None:
-    """Bytes as people read them, in powers of 1024."""
-    if count is None:
-        return None
-    value, unit = float(count), "B"
-    for following in ("KiB", "MiB", "GiB", "TiB"):
-        if value < 1024:
-            break
-        value, unit = value / 1024, following
-    return f"{value:.0f} {unit}" if unit == "B" or value >= 100 else f"{value:.1f} {unit}"
-
-
 def _of(used: int | None, total: int | None) -> str:
     share = f" ({100 * used / total:.0f} %)" if used is not None and total else ""
     return f"{cell(size(used))} of {cell(size(total))}{share}"
-
-
-def _since(seconds: float) -> str:
-    minutes, hours, days = int(seconds // 60), int(seconds // 3600), int(seconds // 86400)
-    if days:
-        return f"{days} d {hours % 24} h"
-    return f"{hours} h {minutes % 60} min" if hours else f"{minutes} min {int(seconds % 60)} s"
 
 
 def _state(seen: Any) -> str:
@@ -137,7 +118,7 @@ DAEMON: Final = (
     Column("llmgate", lambda seen: seen.version),
     Column("versions", _versions),
     Column("platform", lambda seen: seen.versions.platform),
-    Column("running for", lambda seen: _since(seen.uptime)),
+    Column("running for", lambda seen: lasting(seen.uptime)),
 )
 MACHINE: Final = (
     Column("CPU", _cpu),

@@ -25,6 +25,7 @@ class SessionCredentials:
         self._store = store
         self._context = context
         self._session = session
+        self._renewal: asyncio.Task[str] | None = None
 
     async def token(self, connection: Connection) -> str | None:
         if self._session.expires_at - time.time() < MARGIN:
@@ -32,6 +33,19 @@ class SessionCredentials:
         return self._session.access_token
 
     async def renewed(self, connection: Connection, refused: str) -> str | None:
+        if self._session.access_token != refused:
+            return self._session.access_token
+        if self._renewal is None or self._renewal.done():
+            self._renewal = asyncio.create_task(self._renew(connection, refused))
+            self._renewal.add_done_callback(lambda ended: ended.cancelled() or ended.exception())
+        # Whoever asks may give up. The renewal goes on: with its answer lost, the session would be too.
+        return await asyncio.shield(self._renewal)
+
+    async def settled(self) -> None:
+        if self._renewal is not None:
+            await asyncio.wait({self._renewal})
+
+    async def _renew(self, connection: Connection, refused: str) -> str:
         with await asyncio.to_thread(self._store.lock):
             stored = self._store.session(self._context, self._session.url)
             if stored is None:

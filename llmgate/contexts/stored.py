@@ -80,10 +80,7 @@ class Store:
 
     def add_context(self, name: str, url: str) -> None:
         """Know a daemon and make it the current one. Raises InvalidRequest for an unusable name."""
-        if not _NAME.fullmatch(name):
-            raise InvalidRequest(
-                f"{name!r} cannot name a context.", hint="Use lower-case letters, digits, - and _, at most 40."
-            )
+        check_name(name)
         self.save_contexts(Contexts(name, {**self.contexts().urls, name: url}))
 
     def session(self, name: str, url: str) -> StoredSession | None:
@@ -150,6 +147,14 @@ class Store:
             raise StateUnreadable(
                 f"Cannot make {self.directory}: {failure.strerror}.", hint="Set LLMGATE_CONFIG_DIR to another place."
             ) from None
+
+
+def check_name(name: str) -> None:
+    """Raises InvalidRequest for what cannot name a context."""
+    if not _NAME.fullmatch(name):
+        raise InvalidRequest(
+            f"{name!r} cannot name a context.", hint="Use lower-case letters, digits, - and _, at most 40."
+        )
 
 
 def _wait_for_lock(file: BinaryIO, directory: Path) -> None:

@@ -8,7 +8,7 @@ from typing import Any, Generic
 
 from llmgate.client import AdminClient
 from llmgate.tui.columns import Row
-from llmgate.tui.desk import Desk
+from llmgate.tui.desk import STORE, Desk
 from llmgate.tui.errors import LOCKED_OUT, Warnings
 from llmgate.tui.forms import Form
 from llmgate.tui.twin import twin
@@ -46,14 +46,16 @@ def creating(
     *,
     verb: str,
     secret: Callable[[Any], str] | None = None,
+    note: Callable[[Any], str] = lambda made: STORE,
     done: Callable[[Any], str] = lambda made: "Done.",
 ) -> Action[Any]:
-    """Make something new with a form; ``secret`` is what of it is shown this once."""
+    """Make something new with a form; ``secret`` is what of it is shown this once, ``note`` what is said to it."""
 
     async def does(desk: Desk, row: Any) -> None:
-        made = await desk.fill(form())
+        asked = form()
+        made = await desk.fill(asked)
         if made is not None and secret is not None:
-            await desk.secret(label, secret(made))
+            await desk.secret(asked.title, secret(made), note(made))
         elif made is not None:
             desk.say(done(made))
 
@@ -68,15 +70,17 @@ def editing(
     verb: str,
     possible: Callable[[Row], str] = lambda row: "",
     secret: Callable[[Any], str] | None = None,
+    note: Callable[[Any], str] = lambda made: STORE,
     done: Callable[[Any], str] = lambda made: "Changed.",
     also: tuple[str, ...] = (),
 ) -> Action[Row]:
-    """Change the row with a form."""
+    """Change the row with a form; ``secret`` and ``note`` as in ``creating``."""
 
     async def does(desk: Desk, row: Row) -> None:
-        made = await desk.fill(form(row))
+        asked = form(row)
+        made = await desk.fill(asked)
         if made is not None and secret is not None:
-            await desk.secret(label, secret(made))
+            await desk.secret(asked.title, secret(made), note(made))
         elif made is not None:
             desk.say(done(made))
 

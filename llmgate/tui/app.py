@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, ClassVar
@@ -12,8 +12,9 @@ from textual import on, work
 from textual.app import App, SystemCommand
 from textual.binding import Binding, BindingType
 from textual.screen import Screen
-from textual.theme import BUILTIN_THEMES
+from textual.theme import BUILTIN_THEMES, Theme
 
+from llmgate import schemas
 from llmgate.client import AdminClient
 from llmgate.connection import Credentials, FixedToken
 from llmgate.contexts.session import SessionCredentials
@@ -24,9 +25,10 @@ from llmgate.tui.desk import Desk
 from llmgate.tui.dialogs.help import Help
 from llmgate.tui.feed import Feed
 from llmgate.tui.link import Link
-from llmgate.tui.messages import EventsArrived, LoginNeeded, StatsArrived, StreamBroken, StreamOpened
+from llmgate.tui.messages import EventsArrived, LoginNeeded, StatsArrived, StreamBroken, StreamOpened, Told
 from llmgate.tui.picture import Picture
 from llmgate.tui.preferences import Preferences
+from llmgate.tui.pulls import Pulls
 from llmgate.tui.screens import SECTIONS
 from llmgate.tui.section import Section
 from llmgate.tui.session import Sessions
@@ -35,6 +37,8 @@ from llmgate.tui.widgets.top import Place
 
 ANSWER_SECONDS = 15.0
 """Longest wait for an answer of the daemon."""
+QUEUE_SECONDS = 5.0
+"""Between two questions how the queue itself does."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +73,6 @@ class Dashboard(App[None]):
         Binding("q", "quit", "Quit"),
     ]
     CSS = """
-    Footer { background: $panel; }
     Toast { width: 64; max-width: 90%; }
     """
 
@@ -82,10 +85,12 @@ class Dashboard(App[None]):
         self.picture = Picture()
         self.link = self._linked(launch.target)
         self.desk = Desk(self)
+        self.pulls = Pulls(self)
         self.sessions = Sessions(self)
         self.preferences = Preferences(launch.store.directory)
         self.sections: Sequence[type[Section]] = SECTIONS
         self._frozen_at: float | None = None
+        self._frozen_stats: schemas.StatsEvent | None = None
 
     # -- from the beginning to the end ---------------------------------------------------------
 
@@ -93,7 +98,7 @@ class Dashboard(App[None]):
         for theme in THEMES:
             self.register_theme(theme)
         self.theme = self._launch.theme or self.preferences.theme(self.available_themes) or THEMES[0].name
-        self.theme_changed_signal.subscribe(self, lambda theme: self.preferences.keep_theme(theme.name))
+        self.theme_changed_signal.subscribe(self, self._theme_chosen)
         self.set_interval(self._launch.refresh, self._tick)
         self._listen()
         self._who()
@@ -101,8 +106,20 @@ class Dashboard(App[None]):
     async def on_unmount(self) -> None:
         await self.link.client.__aexit__(None, None, None)
 
+    def _theme_chosen(self, theme: Theme) -> None:
+        if theme.name != self._launch.theme:  # what is asked for on the command line is for this time
+            self.preferences.keep_theme(theme.name)
+
     def _linked(self, target: Target) -> Link:
         return Link(target, self._connect(self.store, target), self.clock)
+
+    def client_for(self, target: Target) -> AdminClient:
+        """Another client than that of what is shown; whoever asks for it closes it."""
+        return self._connect(self.store, target)
+
+    def another_client(self) -> AdminClient:
+        """As ``client_for``, for what is shown: for what takes long, and goes on when something else is shown."""
+        return self.client_for(self.link.target)
 
     @work(exclusive=True, group="feed")
     async def _listen(self) -> None:
@@ -113,31 +130,42 @@ class Dashboard(App[None]):
         """Learn who is logged in; without an answer the feed tries on."""
         link = self.link
         try:
-            me = await link.client.me()
+            await link.introduce()
         except LLMGateError as failure:
             link.missed(failure)
             self.refused(link, failure)
-        else:
-            link.user, link.role = me.name, me.role
-            link.heard()
+        self._tell()
+
+    @work(exclusive=True, group="queue status")
+    async def _look_at_queue(self) -> None:
+        """Learn whether the queue does what it should: no event tells."""
+        link = self.link
+        link.queue_asked = self.clock()
+        try:
+            link.queue = await link.client.queue_status()
+        except LLMGateError:
+            return  # the feed says what is wrong
         self._tell()
 
     async def switch(self, target: Target) -> None:
         """Show another daemon, or the same as somebody else."""
         before, self.link = self.link, self._linked(target)
         self.picture = Picture()
-        self._frozen_at = None
+        self._frozen_at = self._frozen_stats = None
         for section in self._standing():
             section.forget()
+        self.workers.cancel_group(self, "queue status")
         self._listen()
         self._who()
-        await before.client.__aexit__(None, None, None)
         self._tick()
+        await before.client.__aexit__(None, None, None)
 
     # -- what the feed tells -------------------------------------------------------------------
 
     @on(StatsArrived)
     def _figures(self, message: StatsArrived) -> None:
+        if self._outdated(message):
+            return
         self.link.heard()
         self.picture.fold(message.stats)
         self._tell()
@@ -147,6 +175,8 @@ class Dashboard(App[None]):
 
     @on(EventsArrived)
     def _events(self, message: EventsArrived) -> None:
+        if self._outdated(message):
+            return
         self.picture.note(message.events, message.lost)
         for section in self._standing():
             section.happened(message.events, message.lost)
@@ -154,7 +184,10 @@ class Dashboard(App[None]):
     @on(StreamOpened)
     def _opened(self, message: StreamOpened) -> None:
         """What happened before is not known: everything is asked for again."""
+        if self._outdated(message):
+            return
         self.link.heard()
+        self.link.queue_asked = None
         for section in self._standing():
             for listing in section.listings:
                 listing.mark()
@@ -163,12 +196,18 @@ class Dashboard(App[None]):
 
     @on(StreamBroken)
     def _broken(self, message: StreamBroken) -> None:
-        self.link.missed(message.reason)
-        self._tell()
+        if not self._outdated(message):
+            self.link.missed(message.reason)
+            self._tell()
 
     @on(LoginNeeded)
     def _needed(self, message: LoginNeeded) -> None:
-        self.refused(self.link, message.reason)
+        if not self._outdated(message):
+            self.refused(self.link, message.reason)
+
+    def _outdated(self, message: Told) -> bool:
+        """It comes from a daemon that is not shown any more."""
+        return message.source not in (None, self.link.client)
 
     def refused(self, link: Link, failure: LLMGateError) -> None:
         """Ask for a login where that is what is missing."""
@@ -179,6 +218,10 @@ class Dashboard(App[None]):
 
     def _tick(self) -> None:
         self._tell()
+        link = self.link
+        asked = link.queue_asked
+        if link.denied is None and not link.stale and (asked is None or self.clock() - asked >= QUEUE_SECONDS):
+            self._look_at_queue()
         if self._frozen_at is None and self.section is not None:
             self.section.tick()
 
@@ -190,7 +233,7 @@ class Dashboard(App[None]):
         """Something was changed from here: show it at once, even where everything is frozen."""
         if self.section is not None:
             for listing in self.section.seen:
-                listing.mark()
+                listing.refresh_rows()
             self.section.tick()
 
     @property
@@ -209,14 +252,25 @@ class Dashboard(App[None]):
         """Seconds since the screens stand still; None when they do not."""
         return None if self._frozen_at is None else self.clock() - self._frozen_at
 
+    @property
+    def shown_stats(self) -> schemas.StatsEvent | None:
+        """The figures of this second, or those of the one in which the screens were frozen."""
+        return self.picture.stats if self._frozen_at is None else self._frozen_stats
+
     def action_freeze(self) -> None:
-        self._frozen_at = self.clock() if self._frozen_at is None else None
+        """Stand still, or go on with what is known by now."""
+        thawed = self._frozen_at is not None
+        self._frozen_at = None if thawed else self.clock()
+        self._frozen_stats = None if thawed else self.picture.stats
         self._tick()
+        if thawed and self.section is not None and self.picture.stats is not None:
+            self.section.pictured(self.picture)
 
     def action_reload(self) -> None:
-        if self.section is not None:
-            for listing in self.section.seen:
-                listing.refresh_rows()
+        if self.link.denied is not None:
+            self.sessions.again()
+        elif self.section is not None:
+            self.section.reload()
 
     async def action_go(self, name: str) -> None:
         """Show a section."""
@@ -227,6 +281,20 @@ class Dashboard(App[None]):
     async def _go(self, event: Place.Wanted) -> None:
         await self.action_go(event.name)
 
+    async def action_quit(self) -> None:
+        """Leave; while a pull runs, which would end, not without a question."""
+        if self.pulls.running:
+            self._leave()
+        else:
+            self.exit()
+
+    @work(exclusive=True, group="leave")
+    async def _leave(self) -> None:
+        models = ", ".join(pull.model for pull in self.pulls.running)
+        consequence = "They go on where they were when they are pulled again."
+        if await self.desk.sure(f"Quit, and end what is being pulled ({models})?", "Quit", "", consequence=consequence):
+            self.exit()
+
     def action_contexts(self) -> None:
         self.sessions.choose()
 
@@ -235,23 +303,23 @@ class Dashboard(App[None]):
             self.push_screen(Help(self.section))
 
     def get_system_commands(self, screen: Screen[Any]) -> Iterable[SystemCommand]:
-        """Everything that can be done from here, by name."""
-        for section in self.sections:
-            yield SystemCommand(
-                f"Go to {section.label}", section.help, lambda name=section.name_: self.run_worker(self.action_go(name))
-            )
-        if self.section is not None:
-            for listing in self.section.seen:
-                for action in listing.actions:
-                    if listing.check_action("act", (action.name,)):
-                        yield SystemCommand(
-                            f"{listing.title}: {action.label}",
-                            f"llmgate {action.verb}",
-                            lambda listing=listing, name=action.name: listing.action_act(name),
-                        )
-        yield from self.sessions.commands()
+        """Everything that can be done from here, by name; over a dialog only what leaves it alone."""
+        if isinstance(screen, Section):
+            yield from self._places()
+            for listing in screen.seen:
+                yield from listing.commands()
+            yield from self.sessions.commands()
+            yield SystemCommand("Help", "The keys, and what they stand for", self.action_help)
+            yield SystemCommand("Freeze, or go on", "Screens stand still while they are frozen", self.action_freeze)
+            yield SystemCommand("Refresh", "Ask the daemon again now", self.action_reload)
         yield SystemCommand("Theme", "Dark, light, or the terminal's own colours", self.action_change_theme)
         yield SystemCommand("Quit", "Leave the dashboard; the daemon goes on", self.action_quit)
+
+    def _places(self) -> Iterator[SystemCommand]:
+        for section in self.sections:
+            yield SystemCommand(
+                f"Go to {section.label}", section.help.partition(".")[0], lambda name=section.name_: self.run_worker(self.action_go(name))
+            )
 
 
 def connected(store: Store, target: Target) -> AdminClient:

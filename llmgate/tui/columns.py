@@ -12,7 +12,7 @@ from rich.cells import cell_len, set_cell_size
 from llmgate.text import cell, moment
 
 Row = TypeVar("Row")
-Tone = Literal["", "good", "warn", "bad", "dim", "accent"]
+Tone = Literal["", "good", "warn", "bad", "dim", "accent", "bar"]
 GAP = 2
 """Cells between two columns."""
 

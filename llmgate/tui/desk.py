@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from llmgate.client import AdminClient
-from llmgate.errors import LLMGateError
+from llmgate.errors import AuthenticationFailed, LLMGateError
 from llmgate.text import clean
 from llmgate.tui.dialogs import Confirm, Dialog, Facts, Filling, Secret
 from llmgate.tui.errors import LOCKED_OUT, Warnings, told
@@ -15,8 +15,10 @@ from llmgate.tui.twin import forced
 
 if TYPE_CHECKING:  # the application knows its desk
     from llmgate.tui.app import Dashboard
+    from llmgate.tui.pulls import Pulls
 
 Result = TypeVar("Result")
+STORE = "Store it now: it is not shown again."
 
 
 class Desk:
@@ -30,13 +32,18 @@ class Desk:
         return self._app.link.client
 
     @property
+    def pulls(self) -> Pulls:
+        """The pulls that were begun here."""
+        return self._app.pulls
+
+    @property
     def user(self) -> str:
         """The name of who is logged in."""
         return self._app.link.user
 
     async def fill(self, form: Form) -> Any:
         """Ask and send; what came of it, or None. What was refused stays in the form, with the reason."""
-        result = await self._app.push_screen_wait(Filling(form, self.client))
+        result = await self._app.push_screen_wait(Filling(form, lambda: self.client, self._failed))
         if result is not None:
             self._app.changed()
         return result
@@ -74,12 +81,18 @@ class Desk:
                 result = await call(True)
         except LLMGateError as failure:
             self.say(told(failure), error=True)
+            self._failed(failure)
             return None
         self.say(done if isinstance(done, str) else done(result), twin)
         self._app.changed()
         return result
 
-    async def secret(self, title: str, text: str, note: str = "Store it now: it is not shown again.") -> None:
+    def _failed(self, failure: LLMGateError) -> None:
+        """A session that has ended is found out by whatever is done first."""
+        if isinstance(failure, AuthenticationFailed):
+            self._app.refused(self._app.link, failure)
+
+    async def secret(self, title: str, text: str, note: str = STORE) -> None:
         await self._app.push_screen_wait(Secret(title, text, note))
 
     async def facts(self, title: str, facts: Sequence[tuple[str, object]], twin: str, *, names: str = "") -> None:

@@ -7,19 +7,17 @@ from collections import deque
 from collections.abc import Callable
 from contextlib import aclosing
 
-from textual.message import Message
-
 from llmgate import schemas
 from llmgate.client import AdminClient
-from llmgate.errors import AuthenticationFailed, LLMGateError, PermissionDenied
-from llmgate.tui.messages import EventsArrived, LoginNeeded, StatsArrived, StreamBroken, StreamOpened
+from llmgate.errors import AuthenticationFailed, GatewayBusy, LLMGateError, PermissionDenied
+from llmgate.tui.messages import EventsArrived, LoginNeeded, StatsArrived, StreamBroken, StreamOpened, Told
 
 KEPT = 500
 """Events of one second that are passed on; the oldest of more are only counted."""
 FIRST_PAUSE, LONGEST_PAUSE = 0.5, 5.0
 """Seconds before a daemon that cannot be reached is tried again: twice as long each time."""
 
-Tell = Callable[[Message], object]
+Tell = Callable[[Told], object]
 
 
 class Feed:
@@ -30,6 +28,7 @@ class Feed:
         self._events: deque[schemas.FeedEvent] = deque(maxlen=KEPT)
         self._lost = 0
         self._open = False
+        self._farewell: LLMGateError | None = None
 
     async def run(self) -> None:
         """Listen until cancelled. Ends by itself only when there is no use: without a valid credential, or the right
@@ -40,33 +39,47 @@ class Feed:
                 await self._listen()
                 reason: LLMGateError = LLMGateError("The daemon ended the stream.")
             except (AuthenticationFailed, PermissionDenied) as refused:
-                self._tell(LoginNeeded(refused))
+                self._say(LoginNeeded(refused))
                 return
             except LLMGateError as failure:
                 reason = failure
-            pause = FIRST_PAUSE if self._open else min(2 * pause, LONGEST_PAUSE)
+            if self._open:
+                pause = FIRST_PAUSE
             self._broken(reason)
-            await asyncio.sleep(max(pause, reason.retry_after or 0))
+            await asyncio.sleep(min(max(pause, reason.retry_after or 0.0), LONGEST_PAUSE))
+            pause = min(2 * pause, LONGEST_PAUSE)
 
     async def _listen(self) -> None:
-        async with aclosing(self._client.events.listen(on_break=self._broken)) as events:
+        listening = self._client.events.listen(on_break=self._broken, longest_pause=LONGEST_PAUSE)
+        async with aclosing(listening) as events:
             async for event in events:
+                if isinstance(event, schemas.EndEvent):
+                    self._farewell = GatewayBusy(event.message)
+                    continue
                 if not self._open:
-                    self._open = True
-                    self._tell(StreamOpened())
+                    self._open, self._farewell = True, None
+                    self._say(StreamOpened())
                 self._take(event)
 
     def _take(self, event: schemas.FeedEvent) -> None:
         if isinstance(event, schemas.StatsEvent):
             if self._events or self._lost:
-                self._tell(EventsArrived(tuple(self._events), self._lost))
+                self._say(EventsArrived(tuple(self._events), self._lost))
                 self._events.clear()
                 self._lost = 0
-            self._tell(StatsArrived(event))
+            self._say(StatsArrived(event))
+        elif isinstance(event, schemas.LostEvent):
+            self._lost += event.count
         else:
             self._lost += len(self._events) == KEPT
             self._events.append(event)
 
     def _broken(self, reason: LLMGateError) -> None:
+        """Between two streams. What the daemon has said at the end of one tells more than that it ended."""
         self._open = False
-        self._tell(StreamBroken(reason))
+        farewell, self._farewell = self._farewell, None
+        self._say(StreamBroken(farewell or reason))
+
+    def _say(self, message: Told) -> None:
+        message.source = self._client
+        self._tell(message)

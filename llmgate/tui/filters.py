@@ -72,6 +72,13 @@ def suggestions(filters: Sequence[Filter]) -> list[str]:
     return [f"{item.name}:{choice}" for item in filters for choice in (item.choices or ("",))]
 
 
+def completed(filters: Sequence[Filter], line: str) -> str | None:
+    """The line with its last word completed; None where nothing is known of how it goes on."""
+    before, space, last = line.rpartition(" ")
+    found = next((word for word in suggestions(filters) if last and word.startswith(last) and word != last), None)
+    return None if found is None else f"{before}{space}{found}"
+
+
 def _value(item: Filter, value: str) -> Any:
     if item.choices and value not in item.choices:
         raise ValueError(f"{item.name} is one of: {', '.join(item.choices)}.")

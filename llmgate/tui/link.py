@@ -5,9 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from llmgate import schemas
 from llmgate.client import AdminClient
 from llmgate.contexts.target import Target
-from llmgate.errors import LLMGateError
+from llmgate.errors import AuthenticationFailed, LLMGateError
+from llmgate.text import clean
+from llmgate.tui.errors import told as in_words
 
 STALE_SECONDS = 5.0
 """Without an answer for so long, what is shown is called stale, whatever the reason."""
@@ -15,7 +18,11 @@ STALE_SECONDS = 5.0
 
 @dataclass(slots=True)
 class Link:
-    """One daemon. ``told`` is when it was heard last, on the clock ``now``, in seconds; ``failure`` why not since."""
+    """One daemon. ``told`` is when it was heard last, on the clock ``now``, in seconds; ``failure`` why not since.
+
+    ``denied`` is why it may not be asked: it is not asked again before somebody has logged in, or wants it to be.
+    ``queue`` is how its queue does, as far as that is known.
+    """
 
     target: Target
     client: AdminClient
@@ -24,6 +31,15 @@ class Link:
     role: str = ""
     told: float | None = None
     failure: LLMGateError | None = None
+    denied: LLMGateError | None = None
+    queue: schemas.QueueStatus | None = None
+    queue_asked: float | None = None
+
+    async def introduce(self) -> None:
+        """Learn who is logged in there."""
+        me = await self.client.me()
+        self.user, self.role = me.name, me.role
+        self.heard()
 
     def heard(self) -> None:
         """Something came from the daemon."""
@@ -41,3 +57,34 @@ class Link:
     @property
     def stale(self) -> bool:
         return self.failure is not None or (self.told is not None and self.age > STALE_SECONDS)
+
+    @property
+    def fresh(self) -> str:
+        """In two or three words: whether what is shown is of this second."""
+        if self.denied is not None:
+            return "○ NOT LOGGED IN" if isinstance(self.denied, AuthenticationFailed) else "○ NO ACCESS"
+        if self.told is None:
+            return "○ NO ANSWER YET" if self.stale else "○ connecting"
+        return f"STALE {whole(self.age)}" if self.stale else "● live"
+
+    @property
+    def trouble(self) -> str:
+        """A sentence on what is wrong with it, "" when nothing is."""
+        if self.denied is not None:
+            return f"{in_words(self.denied)}  ·  C: log in, contexts   r: try again"
+        if self.failure is not None:
+            return f"{clean(self.failure.message)} It is tried again."
+        if self.stale:
+            return f"{self.client.url} has told nothing for {whole(self.age)}. It is tried again."
+        if self.queue is not None and not (self.queue.serves and self.queue.state == "connected"):
+            reason = f": {self.queue.reason.rstrip('.')}" if self.queue.reason else ""
+            halted = "" if self.queue.serves else " No slot can be given there."
+            return clean(f"The queue ({self.queue.backend}) is {self.queue.state}{reason}.{halted}")
+        return ""
+
+
+def whole(seconds: float) -> str:
+    """A duration in whole seconds, minutes or hours: it is looked at while it grows."""
+    if seconds < 120:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.0f} h"

@@ -6,12 +6,12 @@ pages, sorting, filters, refreshing once a second at most, details, hints, and d
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, cast
 
 from textual import on, work
-from textual.app import ComposeResult
+from textual.app import ComposeResult, SystemCommand
 from textual.binding import Binding, BindingType
 from textual.containers import Vertical
 from textual.content import Content
@@ -19,7 +19,7 @@ from textual.widgets import Static
 
 from llmgate import schemas
 from llmgate.client import AdminClient
-from llmgate.errors import LLMGateError, NotFound, RequestError
+from llmgate.errors import ClientError, LLMGateError, NotFound, RequestError
 from llmgate.text import clean
 from llmgate.tui.acting import Action
 from llmgate.tui.columns import Column, Fact, Row
@@ -34,6 +34,10 @@ if TYPE_CHECKING:  # the application knows its listings
 
 PAGE = 500
 """Rows on the screen at once, at most: also the most that the daemon gives."""
+JITTER = 0.1
+"""Seconds by which a tick may come early: what is due every second would miss every other tick without."""
+AGAIN_SECONDS = 2.0
+"""Seconds before a list is asked for again that could not be had."""
 
 
 @dataclass(frozen=True)
@@ -54,6 +58,8 @@ class Listing(Vertical, Generic[Row]):
     """The CLI verb that lists the same: ``users list``."""
     shows: ClassVar[str] = ""
     """The CLI verb that shows one row, "" where there is none."""
+    also: ClassVar[Sequence[str]] = ()
+    """Other CLI verbs that the list, which is live, stands for: ``activity watch``."""
     columns: ClassVar[Sequence[Column[Any]]]
     facts: ClassVar[Sequence[Fact[Any]]] = ()
     """Everything that Enter shows of a row."""
@@ -77,13 +83,15 @@ class Listing(Vertical, Generic[Row]):
         Binding("right_square_bracket", "turn_page(1)", "Next page", show=False),
         Binding("left_square_bracket", "turn_page(-1)", "Page before", show=False),
         Binding("y", "copy", "Copy the id", show=False),
+        Binding("escape", "unfilter", "Clear the filter", show=False),
     ]
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         """The actions become bindings: Textual reads them from the class."""
         own = [
-            Binding(action.key, f"act('{action.name}')", action.label, show=not action.hidden)
+            Binding(action.key, f"{verb}('{action.name}')", action.label, show=verb == "act" and not action.hidden)
             for action in cls.__dict__.get("actions", ())
+            for verb in ("act", "explain")  # the key of what cannot be done now says why
         ]
         cls.BINDINGS = [*own, *cls.__dict__.get("BINDINGS", [])]
         super().__init_subclass__(**kwargs)
@@ -98,6 +106,7 @@ class Listing(Vertical, Generic[Row]):
         self._dirty = True
         self._fault = ""
         self._possible: tuple[bool, ...] = ()
+        self._loading = self._turned = False
         self.loads = 0
         """How often it was filled: what a test waits for."""
 
@@ -105,7 +114,7 @@ class Listing(Vertical, Generic[Row]):
 
     async def fetch(self, client: AdminClient, after: str | None, limit: int, **filters: Any) -> Part[Row]:
         """A page from the daemon."""
-        raise NotImplementedError
+        raise AssertionError(f"{type(self).__name__} does not say what it lists.")
 
     def identity(self, row: Row) -> str:
         """What tells this row from every other, as long as it exists."""
@@ -114,6 +123,10 @@ class Listing(Vertical, Generic[Row]):
     def named(self, row: Row) -> str:
         """What a person calls it, and the CLI finds it by."""
         return str(cast("Any", row).name)
+
+    def told_of(self, row: Row) -> Sequence[tuple[str, object]]:
+        """What Enter shows of a row, each with its title."""
+        return [(fact.title, fact.value(row)) for fact in self.facts]
 
     async def look(self, client: AdminClient, row: Row) -> Row:
         """The row with everything that is known about it. Raises NotFound when it is gone."""
@@ -142,7 +155,9 @@ class Listing(Vertical, Generic[Row]):
 
     def forget(self) -> None:
         """Another daemon is shown now: nothing of what was known is true there."""
+        self.workers.cancel_group(self, "load")
         self._cursors, self._next, self._part, self._dirty, self._fault = [None], None, None, True, ""
+        self._loading = False
         self.table.empty = "Asking the daemon …"
         self.table.show([])
         self._say()
@@ -151,39 +166,62 @@ class Listing(Vertical, Generic[Row]):
         """What it shows may have changed: it is asked at the next tick."""
         self._dirty = True
 
-    def due(self, now: float) -> bool:
-        """Whether it is time to ask again, at ``now`` on the monotonic clock."""
-        return self._dirty or now - self._asked >= self.every
+    @property
+    def filled(self) -> bool:
+        """Whether the daemon has ever said what it shows."""
+        return self._part is not None
 
-    def refresh_rows(self) -> None:
-        """Ask the daemon, and show what it says."""
-        self._dirty, self._asked = False, self.dashboard.clock()
-        self._load()
+    def due(self, now: float) -> bool:
+        """Whether it is time to ask again, at ``now`` on the monotonic clock. What was asked is waited for."""
+        return not self._loading and (self._dirty or now - self._asked >= self.every - JITTER)
+
+    def refresh_rows(self, *, quiet: bool = False) -> None:
+        """Ask the daemon, and show what it says. ``quiet``: nobody has wanted it, so nothing is shown of it when the
+        screens are frozen meanwhile."""
+        self._dirty, self._asked, self._loading = False, self.dashboard.clock(), True
+        self._load(quiet)
 
     @work(exclusive=True, group="load")
-    async def _load(self) -> None:
+    async def _load(self, quiet: bool) -> None:
         link = self.dashboard.link
         try:
-            part = await self.fetch(link.client, self._cursors[-1], PAGE, **self._query)
+            part = await self._page(link.client)
         except RequestError as refused:
             self._fault = told(refused)
+            if self._turned:  # what is shown is not what was asked for
+                self.table.empty = clean(refused.message)
+                self.table.show([])
             self.dashboard.refused(link, refused)
         except LLMGateError as failure:
-            link.missed(failure)
-            self._dirty = True
+            self._fault = clean(failure.message)
+            if isinstance(failure, ClientError):
+                link.missed(failure)
+            self._asked = self.dashboard.clock() - self.every + AGAIN_SECONDS
         else:
             link.heard()
             self._fault = ""
-            self._fill(part)
+            if quiet and self.filled and self.dashboard.frozen_for is not None:
+                self._dirty = True
+            else:
+                self._fill(part)
+        self._loading = False
         self._say()
+
+    async def _page(self, client: AdminClient) -> Part[Row]:
+        """The page that is looked at, or the one before it when that has gone meanwhile."""
+        while True:
+            part = await self.fetch(client, self._cursors[-1], PAGE, **self._query)
+            if part.rows or len(self._cursors) == 1:
+                return part
+            self._cursors.pop()
 
     def _fill(self, part: Part[Row]) -> None:
         self._part, self._next = part, part.next
-        if not part.rows and len(self._cursors) > 1:  # the page has gone while it was looked at
-            self._cursors.pop()
-            self._dirty = True
         self.table.empty = "Nothing fits the filter." if self._query else self.empty
         self.table.show(part.rows)
+        if self._turned:
+            self._turned = False
+            self.table.action_first()
         self.loads += 1
 
     def _say(self) -> None:
@@ -211,6 +249,11 @@ class Listing(Vertical, Generic[Row]):
     def action_filter(self) -> None:
         self.query_one(FilterLine).open()
 
+    def action_unfilter(self) -> None:
+        line = self.query_one(FilterLine)
+        if line.is_open:
+            line.action_clear()
+
     @on(FilterLine.Changed)
     def filtered(self, event: FilterLine.Changed) -> None:
         event.stop()
@@ -221,7 +264,7 @@ class Listing(Vertical, Generic[Row]):
             line.complain(str(fault))
             return
         line.complain("")
-        self._cursors = [None]
+        self._cursors, self._turned = [None], True
         self.refresh_rows()
 
     @on(FilterLine.Left)
@@ -236,7 +279,7 @@ class Listing(Vertical, Generic[Row]):
             self._cursors.pop()
         else:
             return
-        self._next = None
+        self._next, self._turned = None, True
         self.refresh_rows()
 
     def action_copy(self) -> None:
@@ -277,7 +320,7 @@ class Listing(Vertical, Generic[Row]):
             return
         except LLMGateError as failure:
             desk.say(f"{told(failure)} This is what was known before.", error=True)
-        facts = [(fact.title, fact.value(row)) for fact in self.facts]
+        facts = self.told_of(row)
         command = twin(self.shows, name) if self.shows else twin(self.lists)
         await desk.facts(f"{self.title}: {name}", facts, command, names=self.identity(row))
 
@@ -288,21 +331,39 @@ class Listing(Vertical, Generic[Row]):
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         """None dims the hint of what cannot be done at the moment."""
-        if action != "act":
+        if action not in ("act", "explain"):
             return True
-        wanted = self.action_named(str(parameters[0]))
-        if wanted.changes and self.dashboard.read_only:
-            return None
-        if wanted.alone or not self.is_mounted:
-            return True
+        refused = bool(self.refusal(self.action_named(str(parameters[0]))))
+        if action == "explain":
+            return refused
+        return None if refused else True
+
+    def refusal(self, action: Action[Any]) -> str:
+        """Why this cannot be done now, "" when it can."""
+        if action.changes and self.dashboard.read_only:
+            return "Nothing is changed from here: the dashboard was started with --read-only."
+        if action.alone or not self.is_mounted:
+            return ""
         row = self.table.row
-        return None if row is None or wanted.possible(row) else True
+        return "There is no row to do this with." if row is None else action.possible(row)
 
     def action_act(self, name: str) -> None:
+        """Do it, or say why not."""
         wanted = self.action_named(name)
-        row = None if wanted.alone else self.table.row
-        if wanted.alone or row is not None:
-            self._act(wanted, row)
+        if self.refusal(wanted):
+            self.action_explain(name)
+        else:
+            self._act(wanted, None if wanted.alone else self.table.row)
+
+    def action_explain(self, name: str) -> None:
+        wanted = self.action_named(name)
+        self.dashboard.desk.say(f"{wanted.label}: {self.refusal(wanted)}", error=True)
+
+    def commands(self) -> Iterator[SystemCommand]:
+        """The actions by name, for the palette; also those that would only say why they cannot be done now."""
+        for action in self.actions:
+            text = self.refusal(action) or f"llmgate {action.verb}"
+            yield SystemCommand(f"{self.title}: {action.label}", text, lambda name=action.name: self.action_act(name))
 
     @work(group="act")
     async def _act(self, action: Action[Any], row: Row | None) -> None:

@@ -6,6 +6,7 @@ import contextlib
 import json
 from collections.abc import Container
 from pathlib import Path
+from typing import Any
 
 
 class Preferences:
@@ -16,13 +17,31 @@ class Preferences:
 
     def theme(self, known: Container[str]) -> str | None:
         """The theme that was chosen last, if there is such a one."""
-        try:
-            theme = json.loads(self._file.read_text(encoding="utf-8"))["theme"]
-        except (OSError, ValueError, KeyError, TypeError):
-            return None
+        theme = self._kept().get("theme")
         return theme if isinstance(theme, str) and theme in known else None
 
     def keep_theme(self, theme: str) -> None:
+        self._keep({**self._kept(), "theme": theme})
+
+    def name(self, url: str) -> str:
+        """As whom somebody logged in there last; "" when that is not known."""
+        names = self._kept().get("names")
+        name = names.get(url) if isinstance(names, dict) else None
+        return name if isinstance(name, str) else ""
+
+    def keep_name(self, url: str, name: str) -> None:
+        kept = self._kept()
+        names = kept.get("names")
+        self._keep({**kept, "names": {**(names if isinstance(names, dict) else {}), url: name}})
+
+    def _kept(self) -> dict[str, Any]:
+        try:
+            kept = json.loads(self._file.read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            return {}
+        return kept if isinstance(kept, dict) else {}
+
+    def _keep(self, kept: dict[str, Any]) -> None:
         with contextlib.suppress(OSError):
             self._file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            self._file.write_text(json.dumps({"theme": theme}) + "\n", encoding="utf-8")
+            self._file.write_text(json.dumps(kept, indent=1) + "\n", encoding="utf-8")

@@ -13,12 +13,13 @@ from textual.events import Click, ScreenResume
 from textual.message import Message
 from textual.screen import Screen
 from textual.widget import Widget
-from textual.widgets import ContentSwitcher, Footer
+from textual.widgets import ContentSwitcher
 
 from llmgate import schemas
 from llmgate.tui.listing import Listing
 from llmgate.tui.picture import Picture
-from llmgate.tui.widgets.top import Header, Places
+from llmgate.tui.widgets.hints import Hints
+from llmgate.tui.widgets.top import Header, Places, Trouble
 
 if TYPE_CHECKING:  # the application knows its sections
     from llmgate.tui.app import Dashboard
@@ -30,16 +31,23 @@ class Section(Screen[None]):
     name_: ClassVar[str]
     """Of the mode: ``users``."""
     key: ClassVar[str]
+    key_shown: ClassVar[str] = ""
+    """How the key is written, where that is not its name."""
     label: ClassVar[str]
     short: ClassVar[str]
     """The label where there is little room: all of them fit into 80 cells."""
     views: ClassVar[Sequence[type[Listing[Any]]]] = ()
     help: ClassVar[str] = ""
     """A few sentences for the help: what this section is for."""
+    also: ClassVar[tuple[str, ...]] = ()
+    """CLI verbs that show the same as it does, beside those of its lists and actions."""
 
+    AUTO_FOCUS: ClassVar[str | None] = "RowTable, VerticalScroll"
+    """Not simply the first: that is the line for filters, which would take keys while it is hidden."""
     DEFAULT_CSS = """
     Section { background: $background; }
     Section > .body { height: 1fr; }
+    Section > .body > ContentSwitcher { height: 1fr; }
     """
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("v", "next_view", "Next view", show=False),
@@ -52,11 +60,16 @@ class Section(Screen[None]):
     def compose(self) -> ComposeResult:
         yield Header()
         yield Places(
-            [(place.name_, place.key, place.label, place.short) for place in self.dashboard.sections], self.name_
+            [
+                (place.name_, place.key_shown or place.key, place.label, place.short)
+                for place in self.dashboard.sections
+            ],
+            self.name_,
         )
+        yield Trouble()
         with Vertical(classes="body"):
             yield from self.body()
-        yield Footer(compact=True, show_command_palette=False)
+        yield Hints()
 
     def body(self) -> ComposeResult:
         """What is between the lines: one list, or several of which one is seen."""
@@ -89,8 +102,12 @@ class Section(Screen[None]):
         self._focus()
 
     def on_screen_resume(self, event: ScreenResume) -> None:
+        """Seen again: also the figures are those of before."""
         self.tell()
         self.tick()
+        app = self.dashboard
+        if app.picture.stats is not None and app.frozen_for is None and self.is_mounted:
+            self.pictured(app.picture)
 
     def _focus(self) -> None:
         if self.seen:
@@ -99,15 +116,29 @@ class Section(Screen[None]):
     def tell(self) -> None:
         """Say above how the daemon does."""
         app = self.dashboard
-        for header in self.query(Header):  # there is none any more while the screen is taken down
-            header.tell(app.link, app.picture.stats, frozen=app.frozen_for, read_only=app.read_only)
+        if not self.is_attached:  # it is taken down
+            return
+        for header in self.query(Header):
+            if header.is_mounted and header.children:
+                header.tell(app.link, app.shown_stats, frozen=app.frozen_for, read_only=app.read_only)
+        for trouble in self.query(Trouble):
+            trouble.tell(app.link)
 
     def tick(self) -> None:
-        """Once a second, while this section is seen and nothing is frozen: ask for what is due."""
-        now = self.dashboard.clock()
+        """Once a second, while this section is seen and nothing is frozen: ask for what is due. What was never filled
+        is filled all the same."""
+        app = self.dashboard
+        if app.link.denied is not None:
+            return
+        now = app.clock()
         for listing in self.seen:
-            if listing.due(now):
-                listing.refresh_rows()
+            if listing.due(now) and (app.frozen_for is None or not listing.filled):
+                listing.refresh_rows(quiet=True)
+
+    def reload(self) -> None:
+        """Ask at once for everything that is seen."""
+        for listing in self.seen:
+            listing.refresh_rows()
 
     def pictured(self, picture: Picture) -> None:
         """The live figures are others now, at most once a second; only while this section is seen."""

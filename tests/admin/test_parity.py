@@ -1,4 +1,4 @@
-"""Every noun and verb of the admin API exists in the client and on the command line, and the other way round.
+"""Every noun and verb of the admin API exists in the client, on the command line and in the dashboard.
 
 ``PARITY`` is the one table of it: a route that is not in it, a method or a verb that is not there, and a verb that
 leads nowhere all fail, each by its name.
@@ -21,6 +21,7 @@ from llmgate import schemas
 from llmgate.cli.main import build
 from llmgate.client import AdminClient
 from llmgate.connection import Connection
+from llmgate.tui.screens import SECTIONS
 from tests.admin.harness import Site
 
 PARITY: dict[str, tuple[str, str]] = {
@@ -94,7 +95,7 @@ OTHERS = {
     # verbs that ask the routes of others
     "queue watch", "activity watch",
     # verbs for oneself, which every user has: they ask /gate and the models' own API
-    "login", "logout", "passwd", "auth status", "chat",
+    "login", "logout", "passwd", "auth status", "chat", "tui",
     # verbs that work on this machine, some of them on a daemon that does not run
     "serve", "init", "version", "doctor", "backup", "restore", "db status", "db upgrade",
     "config check", "config show", "config path",
@@ -117,6 +118,18 @@ def verbs(command: Any, context: Any, name: str = "") -> Iterator[str]:
 def typed() -> set[str]:
     command = get_command(build())
     return set(verbs(command, typer.Context(command, info_name="llmgate")))
+
+
+def reachable() -> set[str]:
+    """Every verb that the dashboard has: as a list, as what Enter shows, as an action, or as what a screen stands for."""
+    found: set[str] = set()
+    for section in SECTIONS:
+        found.update(section.also)
+        for listing in section.views:
+            found.update((listing.lists, listing.shows, *listing.also))
+            for action in listing.actions:
+                found.update((action.verb, *action.also))
+    return {verb.partition(" --")[0] for verb in found if verb}
 
 
 class Asked(Exception):
@@ -158,6 +171,15 @@ async def test_every_route_is_asked_by_the_client(route: str, monkeypatch: pytes
     method, _, path = route.partition(" ")
     expected = re.sub(r"\{\w+\}", "it", path)
     assert str(found.value) == f"{method} /admin/v1{expected}"
+
+
+def test_every_verb_is_in_the_dashboard() -> None:
+    verbs_of_routes = {verb for _, verb in PARITY.values()}
+    assert verbs_of_routes - reachable() == set()
+
+
+def test_the_dashboard_names_no_verb_that_there_is_not() -> None:
+    assert reachable() - typed() == set()
 
 
 def test_every_route_has_a_verb_and_every_verb_a_route() -> None:

@@ -63,21 +63,21 @@ async def llmgate(*arguments: str, stdin: str = "") -> Result:
 
 
 class OnTerminal:
-    """A command on a pseudo terminal. ``shown`` is all that it has printed there."""
+    """A command on a pseudo terminal; ``side`` is our end of it, ``shown`` all that it has printed there."""
 
     def __init__(self, process: asyncio.subprocess.Process, terminal: int) -> None:
         self.process = process
         self.shown = ""
-        self._terminal = terminal
+        self.side = terminal
         self._changed = asyncio.Event()
 
     def read(self) -> None:
         try:
-            data = os.read(self._terminal, 65_536)
+            data = os.read(self.side, 65_536)
         except OSError:  # the other side is closed
             data = b""
         if not data:
-            asyncio.get_running_loop().remove_reader(self._terminal)
+            asyncio.get_running_loop().remove_reader(self.side)
         self.shown += data.decode("utf-8", "replace")
         self._changed.set()
 
@@ -92,7 +92,7 @@ class OnTerminal:
         await self._changed.wait()
 
     def type(self, text: str) -> None:
-        os.write(self._terminal, text.encode())
+        os.write(self.side, text.encode())
 
     async def ended(self) -> int:
         async with asyncio.timeout(15):

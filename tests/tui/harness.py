@@ -10,8 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
-from textual.events import Paste
+from textual.events import Key, Paste
 from textual.pilot import Pilot
+from textual.widgets import Input, Static
 from typer.core import TyperGroup
 from typer.main import get_command
 
@@ -54,6 +55,11 @@ class Hand:
         """The words at the edge of the screen."""
         return [note.message for note in self.app._notifications]
 
+    @property
+    def twin(self) -> str:
+        """The command that the form or the question shows, however many lines it takes."""
+        return str(self.app.screen.query_one(".twin", Static).content).removeprefix("$ ")
+
     async def press(self, *keys: str) -> None:
         """Keys as Textual names them: "n", "enter", "ctrl+s", "slash"."""
         await self.pilot.press(*keys)
@@ -62,6 +68,28 @@ class Hand:
         """Text into what has the focus, in one go, as a terminal hands over what is pasted."""
         self.app.post_message(Paste(text))
         await self.pilot.pause()
+
+    async def to(self, field: str) -> None:
+        """To a field of the form that is seen, by Tab."""
+        for _ in range(len(self.app.screen.focus_chain)):
+            before = self.app.focused
+            if before is not None and before.id == f"field-{field}":
+                return
+            self.app.post_message(Key("tab", None))  # ``press`` would wait each time until everything stands still
+            await self.until(lambda before=before: self.app.focused is not before, "the next field")  # type: ignore[misc]
+        raise AssertionError(f"There is no field {field!r}. The screen is:\n{self.text}")
+
+    async def enter(self, **fields: str) -> None:
+        """Text into fields of the form that is seen, instead of what is there."""
+        for field, text in fields.items():
+            await self.to(field)
+            line = self.app.screen.query_one(f"#field-{field}", Input)
+            if line.value:
+                self.app.post_message(Key("ctrl+u", None))
+            await self.until(lambda line=line: line.value == "", "an empty field")  # type: ignore[misc]
+            self.app.post_message(Paste(text))
+            await self.until(lambda line=line, text=text: line.value == text, f"{text!r} in the field")  # type: ignore[misc]
+        await self.pilot.pause(0.01)
 
     async def go(self, name: str) -> None:
         """To a section, by its key."""
@@ -119,14 +147,19 @@ async def dashboard(
     size: tuple[int, int] = (120, 40),
     read_only: bool = False,
     name: str | None = "root",
+    token: str = "",
     refresh: float = TICK,
 ) -> AsyncIterator[Hand]:
-    """A dashboard for this daemon, logged in as ``name`` (None: not at all), with its files in ``home``."""
+    """A dashboard for this daemon, logged in as ``name`` (None: not at all), with its files in ``home``.
+
+    With ``token``, that is its credential, as where it is in the environment.
+    """
     store = Store(home)
     if name is not None:
         async with AdminClient(site.url) as client:
             remember(store, "test", site.url, await client.login(name, PASSWORD))
-    target = resolve(store, {}, url=site.url, context=None, token_file=None)
+    environ = {"LLMGATE_TOKEN": token} if token else {}
+    target = resolve(store, environ, url=site.url, context=None, token_file=None)
     app = Dashboard(Launch(store, target, read_only, refresh, theme="llmgate-dark"))
     async with app.run_test(size=size, notifications=True) as pilot:
         yield Hand(app, pilot, site)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from typing import Any, ClassVar
 
 from textual import on, work
@@ -9,7 +10,8 @@ from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Horizontal, Vertical, VerticalScroll
 from textual.content import Content
-from textual.widgets import Button, Footer, Input, Select, Static
+from textual.suggester import Suggester
+from textual.widgets import Button, Input, Select, Static
 
 from llmgate.client import AdminClient
 from llmgate.errors import LLMGateError
@@ -20,6 +22,7 @@ from llmgate.tui.errors import told
 from llmgate.tui.forms import Field, Fill, Form, Kind
 from llmgate.tui.forms.fields import fill
 from llmgate.tui.twin import forced
+from llmgate.tui.widgets.hints import Hints
 
 NONE = "(none)"
 """How a choice of nothing is shown."""
@@ -31,12 +34,14 @@ class Filling(Dialog[Any]):
 
     DEFAULT_CSS = """
     Filling VerticalScroll { height: auto; max-height: 100%; }
+    Filling .base { dock: bottom; height: auto; }
     Filling .field { height: auto; width: 1fr; }
     Filling .label { width: 24; padding: 0 1 0 0; color: $text-muted; }
     Filling .field:focus-within .label { color: $text-primary; text-style: bold; }
     Filling Input, Filling Select { width: 1fr; }
     Filling .complaint { color: $text-error; padding: 0 0 0 24; height: auto; display: none; }
-    Filling .complaint.-shown { display: block; }
+    Filling #fault { display: none; margin: 1 0 0 0; }
+    Filling .complaint.-shown, Filling #fault.-shown { display: block; }
     Filling .twin { max-height: 4; }
     """
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -46,9 +51,17 @@ class Filling(Dialog[Any]):
         Binding("up", "app.focus_previous", show=False),
     ]
 
-    def __init__(self, form: Form, client: AdminClient) -> None:
+    def __init__(
+        self,
+        form: Form,
+        client: AdminClient | Callable[[], AdminClient],
+        failed: Callable[[LLMGateError], None] = lambda failure: None,
+    ) -> None:
+        """``client`` may be a function: who has to log in again meanwhile has another one. ``failed`` is told what
+        went wrong, as the form itself says it."""
         super().__init__()
-        self._form, self._client = form, client
+        self._form, self._failed = form, failed
+        self._current = client if callable(client) else lambda: client
         self._typed = {field.name: field.was for field in form.fields}
         self._again: dict[str, str] = {}
         self._touched: set[str] = set()
@@ -62,12 +75,13 @@ class Filling(Dialog[Any]):
                     yield Static(Content(clean(self._form.note)), classes="note")
                 for field in self._form.fields:
                     yield from self._asked(field)
+            with Vertical(classes="base"):
                 yield Static(classes="fault", id="fault")
                 yield Static(classes="twin", id="twin")
-            with Horizontal(classes="buttons"):
-                yield Button("Cancel", id="cancel", compact=True)
-                yield Button(self._form.button, id="send", variant="primary", compact=True)
-        yield Footer(show_command_palette=False)
+                with Horizontal(classes="buttons"):
+                    yield Button("Cancel", id="cancel", compact=True)
+                    yield Button(self._form.button, id="send", variant="primary", compact=True)
+        yield Hints()
 
     def _asked(self, field: Field) -> ComposeResult:
         with Horizontal(classes="field"):
@@ -89,7 +103,10 @@ class Filling(Dialog[Any]):
 
     def _line(self, field: Field, id: str, hint: str) -> Input:  # noqa: A002  as Textual calls it
         was = "" if field.kind is Kind.SECRET else clean(field.was)
-        return Input(was, placeholder=clean(hint), password=field.kind is Kind.SECRET, compact=True, id=id)
+        known = _Known(self._current, field.suggest) if field.suggest is not None else None
+        return Input(
+            was, placeholder=clean(hint), password=field.kind is Kind.SECRET, suggester=known, compact=True, id=id
+        )
 
     def on_mount(self) -> None:
         self.query("Input, Select").first().focus()
@@ -112,8 +129,17 @@ class Filling(Dialog[Any]):
     def _changed(self, name: str) -> None:
         if self._typed[name] != next(field.was for field in self._form.fields if field.name == name):
             self._touched.add(name)
-        self.query_one("#fault", Static).update("")
+        self._refuse("")
         self._judge()
+        complaint = self.query_one(f"#complaint-{name}")
+        if complaint.has_class("-shown"):
+            complaint.call_after_refresh(complaint.scroll_visible, animate=False)
+
+    def _refuse(self, text: str) -> None:
+        """Say why it is not done; "" for nothing."""
+        fault = self.query_one("#fault", Static)
+        fault.update(Content(clean(text)))
+        fault.set_class(bool(text), "-shown")
 
     def _judge(self, *, everything: bool = False) -> Fill:
         """Say what is wrong with what was typed so far; with ``everything`` also with what was not."""
@@ -142,12 +168,13 @@ class Filling(Dialog[Any]):
         if found.faults:
             self._complain(found.faults)
         elif not self._sending:
+            self._sending = True  # at once: a second key press may come before the worker begins
             self._send(found)
 
     def _complain(self, faults: dict[str, str] | Any) -> None:
         known = [field.name for field in self._form.fields if field.name in faults]
         others = [f"{name}: {text}" if name else text for name, text in faults.items() if name not in known]
-        self.query_one("#fault", Static).update(Content(clean("; ".join(others))))
+        self._refuse("; ".join(others))
         if known:
             self.query_one(f"#field-{known[0]}").focus()
 
@@ -157,7 +184,8 @@ class Filling(Dialog[Any]):
         try:
             result = await self._sent(found)
         except LLMGateError as failure:
-            self.query_one("#fault", Static).update(Content(told(failure)))
+            self._refuse(told(failure))
+            self._failed(failure)
         else:
             if result is not None:
                 self.dismiss(result)
@@ -168,14 +196,14 @@ class Filling(Dialog[Any]):
         """What came of it; None when it would have locked its author out, and that is not wanted."""
         body = found.body if self._form.body is not None else found.values
         try:
-            return await self._form.send(self._client, body, False)
+            return await self._form.send(self._current(), body, False)
         except LLMGateError as warning:
             if type(warning) not in self._form.warnings:
                 raise
             question = Confirm(warning.message, "Do it all the same", forced(found.twin))
             if not await self.app.push_screen_wait(question):
                 return None
-            return await self._form.send(self._client, body, True)
+            return await self._form.send(self._current(), body, True)
 
     def _busy(self, sending: bool) -> None:
         self._sending = sending
@@ -186,7 +214,8 @@ class Filling(Dialog[Any]):
 
     @on(Button.Pressed, "#cancel")
     def cancel(self) -> None:
-        self.dismiss(None)
+        if not self._sending:
+            self.dismiss(None)
 
     def action_leave(self) -> None:
         if self._touched and not self._sending:
@@ -197,3 +226,20 @@ class Filling(Dialog[Any]):
     def _left(self, sure: bool | None) -> None:
         if sure:
             self.dismiss(None)
+
+
+class _Known(Suggester):
+    """Completes what is typed with what the daemon knows; without an answer there is no suggestion."""
+
+    def __init__(
+        self, client: Callable[[], AdminClient], suggest: Callable[[AdminClient, str], Awaitable[str | None]]
+    ) -> None:
+        super().__init__(use_cache=False, case_sensitive=True)
+        self._client, self._suggest = client, suggest
+
+    async def get_suggestion(self, value: str) -> str | None:
+        try:
+            found = await self._suggest(self._client(), value)
+        except LLMGateError:
+            return None
+        return None if found is None else clean(found)

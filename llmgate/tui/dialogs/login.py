@@ -11,6 +11,7 @@ from textual.content import Content
 from textual.widgets import Button, Input, Select, Static
 
 from llmgate.contexts.naming import readable_on_the_way
+from llmgate.contexts.target import Target
 from llmgate.errors import LLMGateError
 from llmgate.text import clean
 from llmgate.tui.dialogs.base import Dialog
@@ -23,24 +24,28 @@ WAYS = (
     ("Make an account, with a registration token", "register"),
 )
 
-Try = Callable[[str, str, str, str], Awaitable[None]]
-"""Way, token, name, password: raises what was wrong with them."""
+CONTEXTS = "contexts"
+"""The answer of who wants to go to another daemon instead."""
+Try = Callable[[str, str, str, str], Awaitable[Target]]
+"""Way, token, name, password: where to go then, or raises what was wrong with them."""
 
 
-class Login(Dialog[bool]):
-    """Asks until it is right; answers False when it was left."""
+class Login(Dialog[Target | str]):
+    """Asks until it is right; answers with where to go then, with CONTEXTS, or with None when it was left."""
 
     DEFAULT_CSS = """
     Login .label { width: 12; color: $text-muted; }
     Login Horizontal.field { height: 1; }
     Login Input, Login Select { width: 1fr; }
     Login #token-field { display: none; }
-    Login.-token #token-field { display: block; }
+    Login.-token #token-field, Login.-token #again-field { display: block; }
+    Login #again-field { display: none; }
     """
 
     def __init__(self, url: str, context: str | None, reason: str, attempt: Try, *, name: str = "") -> None:
         super().__init__()
         self._url, self._known_as, self._reason, self._try, self._user = url, context, reason, attempt, name
+        self._sending = False
 
     def compose(self) -> ComposeResult:
         with Vertical(classes="box") as box:
@@ -57,9 +62,13 @@ class Login(Dialog[bool]):
                 yield Input(password=True, compact=True, id="token")
             yield from _field("name", Input(clean(self._user), compact=True, id="name"))
             yield from _field("password", Input(password=True, compact=True, id="password"))
+            with Horizontal(classes="field", id="again-field"):
+                yield Static("again", classes="label")
+                yield Input(password=True, compact=True, id="again")
             yield Static(classes="fault", id="fault")
             yield Static(classes="twin", id="twin")
             with Horizontal(classes="buttons"):
+                yield Button("Contexts", id="contexts", compact=True)
                 yield Button("Cancel", id="cancel", compact=True)
                 yield Button("Log in", id="login", variant="primary", compact=True)
 
@@ -80,40 +89,51 @@ class Login(Dialog[bool]):
 
     @on(Input.Submitted)
     def entered(self, event: Input.Submitted) -> None:
-        if event.input.id == "password":
+        last = "again" if self.has_class("-token") else "password"
+        if event.input.id == last:
             self.send()
         else:
             self.app.action_focus_next()
 
     @on(Button.Pressed, "#login")
     def send(self) -> None:
-        values = {name: self.query_one(f"#{name}", Input).value for name in ("token", "name", "password")}
-        if not values["name"] or not values["password"]:
+        way = str(self.query_one("#way", Select).value)
+        typed = {name: self.query_one(f"#{name}", Input).value for name in ("token", "name", "password", "again")}
+        if not typed["name"] or not typed["password"]:
             self._fault("A name and a password are needed.")
-            return
-        self._send(
-            str(self.query_one("#way", Select).value), values["token"].strip(), values["name"], values["password"]
-        )
+        elif way != "login" and not typed["token"].strip():
+            self._fault("A token is needed.")
+        elif way != "login" and typed["password"] != typed["again"]:
+            self._fault("The password is not the same twice.")
+        elif not self._sending:
+            self._sending = True
+            self._send(way, typed["token"].strip(), typed["name"], typed["password"])
 
     @work(exclusive=True)
     async def _send(self, way: str, token: str, name: str, password: str) -> None:
         button = self.query_one("#login", Button)
         button.disabled = True
+        self._fault("")
         try:
-            await self._try(way, token, name, password)
+            answer = await self._try(way, token, name, password)
         except LLMGateError as failure:
             self._fault(told(failure))
             self.query_one("#password", Input).focus()
-            button.disabled = False
         else:
-            self.dismiss(True)
+            self.dismiss(answer)
+        finally:
+            self._sending = button.disabled = False
 
     def _fault(self, text: str) -> None:
         self.query_one("#fault", Static).update(Content(text))
 
+    @on(Button.Pressed, "#contexts")
+    def elsewhere(self) -> None:
+        self.dismiss(CONTEXTS)
+
     @on(Button.Pressed, "#cancel")
     def cancel(self) -> None:
-        self.dismiss(False)
+        self.dismiss(None)
 
 
 def _field(label: str, widget: Input | Select[str]) -> ComposeResult:

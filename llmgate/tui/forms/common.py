@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import ipaddress
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -26,13 +27,21 @@ def role(was: str = "user") -> Field:
 def expires(was: datetime | None = None, *, cleared: str | None = None) -> Field:
     """``--expires``: relative or absolute."""
     shown = "" if was is None else was.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-    hint = "30d, or 2026-12-31; never"
+    hint = "never; 30d, or 2026-12-31"
     return Field("expires_at", "expires", "--expires", read=ahead, was=shown, hint=hint, cleared=cleared)
 
 
-def many(name: str, label: str, flag: str, hint: str, was: Sequence[str] | None = None, cleared: str = "") -> Field:
+def many(
+    name: str,
+    label: str,
+    flag: str,
+    hint: str,
+    was: Sequence[str] | None = None,
+    cleared: str = "",
+    read: Callable[[str], Any] = str,
+) -> Field:
     """Several words; none of them means all."""
-    return Field(name, label, flag, Kind.MANY, was=" ".join(was or ()), hint=hint, cleared=cleared or None)
+    return Field(name, label, flag, Kind.MANY, read, " ".join(was or ()), hint, cleared=cleared or None)
 
 
 def limit(name: str, label: str, was: int | None = None) -> Field:
@@ -47,6 +56,15 @@ def number(text: str) -> int:
     if not (text.isascii() and text.isdigit() and len(text) < 16):
         raise ValueError("write a whole number")
     return int(text)
+
+
+def network(text: str) -> str:
+    """An address or a network, as the CLI hands it on. Raises ValueError."""
+    try:
+        ipaddress.ip_network(text, strict=False)
+    except ValueError:
+        raise ValueError("write 10.1.2.3, 10.1.0.0/16 or 2001:db8::/32") from None
+    return text
 
 
 def decimal(text: str) -> float:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from enum import Enum, auto
@@ -51,6 +52,8 @@ class Field:
     required: bool = False
     repeated: bool = False
     """A secret that is to be typed twice."""
+    suggest: Callable[[AdminClient, str], Awaitable[str | None]] | None = None
+    """What a line that begins like this may go on to be, as the daemon knows it."""
     given: bool = False
     """Sent although nobody has touched it: what it begins with is not what the daemon takes anyway."""
 
@@ -102,7 +105,7 @@ def fill(form: Form, typed: Mapping[str, str]) -> Fill:
     options: list[str] = [*form.options]
     for field in form.fields:
         text = typed.get(field.name, field.was).strip() if field.kind is not Kind.SECRET else typed.get(field.name, "")
-        if text == field.was and (form.changes or (text and not field.given)):
+        if text == field.was.strip() and (form.changes or (text and not field.given)):
             continue
         if not text:
             _empty(field, form.changes, values, faults, options)
@@ -115,9 +118,10 @@ def fill(form: Form, typed: Mapping[str, str]) -> Fill:
     body = None
     if form.changes and not values and not faults:
         faults = {"": "Nothing is changed yet."}
-    if not faults and form.body is not None:
-        body, faults = _judged(form.body, values)
-    return Fill(values, faults, twin(form.verb, *words, options=options), body)
+    if form.body is not None:  # what is wrong with one field is told although another one is wrong as well
+        body, more = _judged(form.body, values)
+        faults |= {name: text for name, text in more.items() if name not in faults and (name or not faults)}
+    return Fill(values, faults, twin(form.verb, *words, options=options), None if faults else body)
 
 
 def parts(text: str) -> list[str]:
@@ -130,7 +134,7 @@ def _empty(field: Field, changes: bool, values: dict[str, Any], faults: dict[str
         faults[field.name] = "is needed"
     elif changes and field.cleared is not None:
         values[field.name] = field.nothing
-        options += field.cleared.split()
+        options += shlex.split(field.cleared)
     elif changes and field.kind is not Kind.SECRET:
         faults[field.name] = "cannot be empty"
 
@@ -151,7 +155,7 @@ def _tell(field: Field, text: str, words: list[str], options: list[str]) -> None
         on, _, off = field.flag.partition("/")
         options += [name for name in (on if text == "on" else off,) if name]
     elif field.kind is Kind.SECRET:
-        options.append(field.flag)
+        options += [field.flag] if field.flag not in options else []
     else:
         for word in parts(text) if field.kind is Kind.MANY else [text]:
             options += [field.flag, word]

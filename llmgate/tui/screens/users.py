@@ -74,7 +74,7 @@ class Users(Listing[schemas.User]):
     lists, shows = "users list", "users show"
     search = "search"
     empty = "There are no users."
-    topics = frozenset({"activity:user.", "activity:login", "activity:setup", "activity:register"})
+    topics = frozenset({"activity:user.", "activity:session.login"})
     columns = (
         Column[schemas.User]("name", lambda user: user.name, 20, grow=1),
         Column("role", lambda user: user.role, 6, tone=lambda user: "accent" if user.role == "admin" else ""),
@@ -142,7 +142,7 @@ class Sessions(Listing[schemas.Session]):
     )
     search = "user"
     empty = "Nobody is logged in."
-    topics = frozenset({"activity:session.", "activity:login", "activity:logout", "activity:user."})
+    topics = frozenset({"activity:session.", "activity:user."})
     columns = (
         Column[schemas.Session]("user", lambda session: session.user, 16, grow=1),
         Column("from", lambda session: session.address, 15),

@@ -16,7 +16,7 @@ from textual.timer import Timer
 from textual.widgets import Input, Static
 
 from llmgate.text import clean
-from llmgate.tui.filters import Filter, suggestions
+from llmgate.tui.filters import Filter, completed
 
 PAUSE = 0.3
 """Seconds after the last key before the daemon is asked."""
@@ -35,6 +35,7 @@ class FilterLine(Horizontal):
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("escape", "clear", "Clear the filter"),
         Binding("down", "done", show=False),
+        Binding("tab", "complete", show=False),
     ]
 
     class Changed(Message):
@@ -55,8 +56,12 @@ class FilterLine(Horizontal):
 
     def compose(self) -> ComposeResult:
         yield Static("/")
-        yield Input(placeholder=self._hint, compact=True, suggester=_Words(suggestions(self._filters)))
+        yield Input(placeholder=self._hint, compact=True, select_on_focus=False, suggester=_Words(self._filters))
         yield Static(classes="complaint")
+
+    @property
+    def is_open(self) -> bool:
+        return self.has_class("-open")
 
     def open(self, line: str | None = None) -> None:
         """Show it, with the cursor in it."""
@@ -75,6 +80,16 @@ class FilterLine(Horizontal):
         self._tell()
         self.remove_class("-open")
         self.post_message(self.Left())
+
+    def action_complete(self) -> None:
+        """Take what is suggested; with nothing there, go back to the rows."""
+        field = self.query_one(Input)
+        whole = completed(self._filters, field.value)
+        if whole is None:
+            self.action_done()
+        else:
+            field.value = whole
+            field.cursor_position = len(whole)
 
     @on(Input.Submitted)
     def action_done(self) -> None:
@@ -103,13 +118,9 @@ class FilterLine(Horizontal):
 class _Words(Suggester):
     """Completes the last word of the line."""
 
-    def __init__(self, words: Sequence[str]) -> None:
+    def __init__(self, filters: Sequence[Filter]) -> None:
         super().__init__(use_cache=False, case_sensitive=True)
-        self._words = words
+        self._filters = filters
 
     async def get_suggestion(self, value: str) -> str | None:
-        before, space, last = value.rpartition(" ")
-        if not last:
-            return None
-        found = next((word for word in self._words if word.startswith(last) and word != last), None)
-        return None if found is None else f"{before}{space}{found}"
+        return completed(self._filters, value)

@@ -6,7 +6,7 @@ second. This one is its "line API": a line is made when it is shown.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from typing import ClassVar, Generic
 
@@ -20,6 +20,7 @@ from textual.scroll_view import ScrollView
 from textual.strip import Strip
 
 from llmgate.tui.columns import GAP, Column, Row, Tone, fitted, laid_out, ordered, written
+from llmgate.tui.widgets.ink import ink
 
 Drawn = tuple[tuple[str, Tone], ...]
 """The cells of a line: what stands there, and how it looks."""
@@ -37,6 +38,7 @@ class RowTable(ScrollView, Generic[Row], can_focus=True):
         "rows--bad",
         "rows--dim",
         "rows--accent",
+        "rows--bar",
     }
     DEFAULT_CSS = """
     RowTable { height: 1fr; overflow-x: hidden; background: $background; scrollbar-gutter: stable; }
@@ -52,6 +54,7 @@ class RowTable(ScrollView, Generic[Row], can_focus=True):
     RowTable > .rows--bad { color: $text-error; }
     RowTable > .rows--dim { color: $text-muted; }
     RowTable > .rows--accent { color: $text-accent; }
+    RowTable > .rows--bar { color: $primary; }
     """
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("down,j", "move(1)", "Down", show=False),
@@ -87,7 +90,7 @@ class RowTable(ScrollView, Generic[Row], can_focus=True):
         """``identity`` names a row for as long as it exists. ``empty`` is shown instead of no rows."""
         super().__init__(id=id)
         self._columns, self._identity, self._now = columns, identity, now
-        self.empty = empty
+        self._empty = empty
         self._came: Sequence[Row] = ()
         self._rows: list[Row] = []
         self._cursor = 0
@@ -96,6 +99,17 @@ class RowTable(ScrollView, Generic[Row], can_focus=True):
         self._drawn: dict[int, Drawn] = {}
 
     # -- what is shown -------------------------------------------------------------------------
+
+    @property
+    def empty(self) -> str:
+        """What is shown instead of no rows."""
+        return self._empty
+
+    @empty.setter
+    def empty(self, text: str) -> None:
+        if text != self._empty:
+            self._empty = text
+            self.refresh()
 
     @property
     def rows(self) -> Sequence[Row]:
@@ -114,16 +128,19 @@ class RowTable(ScrollView, Generic[Row], can_focus=True):
 
     def show(self, rows: Sequence[Row]) -> None:
         """Show these rows instead. What is the same is not drawn again."""
-        before, kept, number = len(self._rows), self.row, self._cursor
+        before, anchor = len(self._rows), self._anchor()
+        kept, number = self.row, self._cursor
         self._came = rows
         self._rows = ordered(rows, self._sort, down=self._down)
-        if kept is not None:
-            self._follow(self._identity(kept), number)
         if before != len(self._rows):
             self.virtual_size = Size(self.size.width, len(self._rows) + 1)
             if (before == 0) != (not self._rows):
                 self._drawn.clear()
                 self.refresh()
+        places = {self._identity(row): place for place, row in enumerate(self._rows)}
+        found = None if kept is None else places.get(self._identity(kept))
+        self._cursor = max(0, min(number, len(self._rows) - 1)) if found is None else found
+        self._stay(anchor, places)
         self._draw_changes()
         self.post_message(self.Moved())
 
@@ -135,12 +152,31 @@ class RowTable(ScrollView, Generic[Row], can_focus=True):
                 return True
         return False
 
-    def _follow(self, identity: str, number: int) -> None:
-        """Keep the cursor on this row, which was there, and the row where it is on the screen."""
-        found = next((at for at, row in enumerate(self._rows) if self._identity(row) == identity), None)
-        self._cursor = min(number, max(0, len(self._rows) - 1)) if found is None else found
-        if found is not None and found != number and self.scroll_offset.y > 0:
-            self.scroll_to(y=max(0, self.scroll_offset.y + found - number), animate=False, immediate=True)
+    def _anchor(self) -> tuple[str, int] | None:
+        """The row that shall stay where it is on the screen, and its line there: that of the cursor, while it is seen,
+        else the first one."""
+        top, lines = self.scroll_offset.y, self.size.height - 1
+        if not self._rows or lines <= 0:
+            return None
+        number = self._cursor if top <= self._cursor < top + lines else min(top, len(self._rows) - 1)
+        return self._identity(self._rows[number]), number - top
+
+    def _stay(self, anchor: tuple[str, int] | None, places: Mapping[str, int]) -> None:
+        """Scroll so that the anchor is on its line. At the top nothing is scrolled before it must be: who looks at the
+        first rows wants to see the first rows."""
+        if anchor is None:
+            return
+        identity, line = anchor
+        top, place = self.scroll_offset.y, places.get(identity)
+        if place is not None and top > 0:
+            self._scroll(place - line)
+        elif place is not None and place == self._cursor:
+            self._reveal()
+        self._scroll(min(self.scroll_offset.y, int(self.max_scroll_y)))
+
+    def _scroll(self, top: int) -> None:
+        if top != self.scroll_offset.y:
+            self.scroll_to(y=max(0, top), animate=False, immediate=True, force=True)  # the bar may come later
 
     def _draw_changes(self) -> None:
         top = self.scroll_offset.y
@@ -154,8 +190,13 @@ class RowTable(ScrollView, Generic[Row], can_focus=True):
 
     # -- drawing -------------------------------------------------------------------------------
 
+    @property
+    def _width(self) -> int:
+        """Cells of a line: those beside the scroll bar."""
+        return self.scrollable_content_region.width
+
     def render_line(self, y: int) -> Strip:
-        width = self.size.width
+        width = self._width
         if y == 0:
             return self._header(width)
         number = self.scroll_offset.y + y - 1
@@ -163,7 +204,7 @@ class RowTable(ScrollView, Generic[Row], can_focus=True):
         self._drawn[y] = cells
         base = self.rich_style
         if not self._rows:
-            text = self.empty if y == 2 else ""
+            text = self._empty if y == 2 else ""
             return Strip([Segment(fitted("  " + text, width), base + self._tone("dim"))], width)
         if number >= len(self._rows):
             return Strip.blank(width, base)
@@ -184,11 +225,11 @@ class RowTable(ScrollView, Generic[Row], can_focus=True):
                 fitted(written(column.value(row), now), width, right=column.right),
                 column.tone(row) if column.tone else "",
             )
-            for column, width in laid_out(self._columns, self.size.width)
+            for column, width in laid_out(self._columns, self._width)
         )
 
     def _header(self, width: int) -> Strip:
-        style = self.rich_style + self.get_component_rich_style("rows--header", partial=True)
+        style = self.rich_style + ink(self, "rows--header")
         segments = []
         for column, cells in laid_out(self._columns, width):
             arrow = ("↓" if self._down else "↑") if column is self._sort else ""
@@ -197,7 +238,7 @@ class RowTable(ScrollView, Generic[Row], can_focus=True):
         return Strip(segments).adjust_cell_length(width, style)
 
     def _tone(self, tone: Tone) -> Style:
-        return self.get_component_rich_style(f"rows--{tone}", partial=True)
+        return ink(self, f"rows--{tone}")
 
     def on_resize(self, event: Resize) -> None:
         self._drawn.clear()
@@ -264,15 +305,15 @@ class RowTable(ScrollView, Generic[Row], can_focus=True):
         if lines <= 0:
             return
         if self._cursor < top:
-            self.scroll_to(y=self._cursor, animate=False, immediate=True)
+            self._scroll(self._cursor)
         elif self._cursor >= top + lines:
-            self.scroll_to(y=self._cursor - lines + 1, animate=False, immediate=True)
+            self._scroll(self._cursor - lines + 1)
 
     # -- sorting -------------------------------------------------------------------------------
 
     def action_sort_by(self, by: int) -> None:
         """The next column, or the one before; beyond the ends the rows are as they came."""
-        choices: list[Column[Row] | None] = [None, *(column for column, _ in laid_out(self._columns, self.size.width))]
+        choices: list[Column[Row] | None] = [None, *(column for column, _ in laid_out(self._columns, self._width))]
         at = choices.index(self._sort) if self._sort in choices else 0
         self.sort(choices[(at + by) % len(choices)])
 
@@ -290,7 +331,7 @@ class RowTable(ScrollView, Generic[Row], can_focus=True):
 
     def _sort_at(self, x: int) -> None:
         begin = 0
-        for column, width in laid_out(self._columns, self.size.width):
+        for column, width in laid_out(self._columns, self._width):
             if begin <= x < begin + width + GAP:
                 self.sort(column, down=column is self._sort and not self._down)
                 return

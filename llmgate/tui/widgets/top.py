@@ -13,8 +13,8 @@ from textual.widget import Widget
 from textual.widgets import Static
 
 from llmgate import schemas
-from llmgate.text import clean, precise
-from llmgate.tui.link import Link
+from llmgate.text import clean
+from llmgate.tui.link import Link, whole
 
 ROOMY = 118
 """Cells from which on the names of all sections are written out."""
@@ -33,13 +33,15 @@ class Header(Horizontal):
     Header > #guard.-on { display: block; }
     Header > #fresh { color: $text-success; text-style: bold; }
     Header > #fresh.-stale { color: $text-error; text-style: bold reverse; }
-    Header > #fresh.-frozen { color: $text-warning; text-style: bold reverse; }
+    Header > #frozen { color: $text-warning; text-style: bold reverse; display: none; }
+    Header > #frozen.-on { display: block; }
     """
 
     def compose(self) -> ComposeResult:
         yield Static(id="where")
         yield Static(id="figures")
         yield Static(Content("READ-ONLY"), id="guard")
+        yield Static(id="frozen")
         yield Static(id="fresh")
 
     def tell(self, link: Link, stats: schemas.StatsEvent | None, *, frozen: float | None, read_only: bool) -> None:
@@ -48,22 +50,19 @@ class Header(Horizontal):
         self._say("#where", clean(f"{who}{link.target.context or link.client.url}"))
         self._say("#figures", "" if stats is None else figures(stats))
         self.query_one("#guard").set_class(read_only, "-on")
+        self._say("#frozen", "" if frozen is None else f"FROZEN {whole(frozen)}")
+        self.query_one("#frozen").set_class(frozen is not None, "-on")
+        wrong = link.stale or link.denied is not None
         fresh = self.query_one("#fresh", Static)
-        stale = link.stale
-        fresh.set_class(stale, "-stale")
-        fresh.set_class(frozen is not None and not stale, "-frozen")
-        if link.told is None:
-            text = "○ NO ANSWER YET" if stale else "○ connecting"
-        elif stale:
-            text = f"STALE {precise(link.age)}"
-        else:
-            text = "● live" if frozen is None else f"FROZEN {precise(frozen)}"
-        self._say("#fresh", text)
+        fresh.set_class(wrong, "-stale")
+        fresh.display = wrong or frozen is None
+        self._say("#fresh", link.fresh)
 
     def _say(self, where: str, text: str) -> None:
         widget = self.query_one(where, Static)
         if widget.content != text:
-            widget.update(Content(text))
+            # What takes the rest of the line anyway moves nothing: the screen need not be laid out anew each second.
+            widget.update(Content(text), layout=where != "#figures")
 
 
 def figures(stats: schemas.StatsEvent) -> str:
@@ -76,6 +75,22 @@ def figures(stats: schemas.StatsEvent) -> str:
         f"{tokens:,.0f} tok/s",
     )
     return "  ".join(parts)
+
+
+class Trouble(Static):
+    """What is wrong with the daemon, or with the way to it. It takes a line only while there is something."""
+
+    DEFAULT_CSS = """
+    Trouble { height: 1; padding: 0 1; color: $text-error; text-style: bold; display: none; }
+    Trouble { text-overflow: ellipsis; text-wrap: nowrap; }
+    Trouble.-on { display: block; }
+    """
+
+    def tell(self, link: Link) -> None:
+        text = link.trouble
+        self.set_class(bool(text), "-on")
+        if self.content != text:
+            self.update(Content(text))
 
 
 class Place(Widget):

@@ -8,9 +8,11 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, ClassVar
 
+from rich.console import RenderableType
 from textual import on, work
 from textual.app import App, SystemCommand
 from textual.binding import Binding, BindingType
+from textual.filter import LineFilter, NoColor
 from textual.screen import Screen
 from textual.theme import BUILTIN_THEMES, Theme
 
@@ -74,6 +76,9 @@ class Dashboard(App[None]):
     ]
     CSS = """
     Toast { width: 64; max-width: 90%; }
+    OptionList:nocolor > .option-list--option-highlighted { text-style: bold underline; }
+    Select:focus:nocolor SelectCurrent { text-style: reverse; }
+    Input:focus:nocolor { text-style: underline; }
     """
 
     def __init__(self, launch: Launch, connect: Callable[[Store, Target], AdminClient] | None = None) -> None:
@@ -89,8 +94,14 @@ class Dashboard(App[None]):
         self.sessions = Sessions(self)
         self.preferences = Preferences(launch.store.directory)
         self.sections: Sequence[type[Section]] = SECTIONS
+        self._plain = NoColor()
         self._frozen_at: float | None = None
+        self._ending = False
         self._frozen_stats: schemas.StatsEvent | None = None
+
+    def get_line_filters(self) -> Sequence[LineFilter]:
+        """Without colours there are none at all: Textual's greys make the terminal's own colours black on black."""
+        return [self._plain] if self.no_color else super().get_line_filters()
 
     # -- from the beginning to the end ---------------------------------------------------------
 
@@ -102,6 +113,12 @@ class Dashboard(App[None]):
         self.set_interval(self._launch.refresh, self._tick)
         self._listen()
         self._who()
+
+    def exit(self, result: None = None, return_code: int = 0, message: RenderableType | None = None) -> None:
+        """End. What is still worked at would find no screen to be shown on."""
+        self._ending = True
+        self.workers.cancel_all()
+        super().exit(result, return_code, message)
 
     async def on_unmount(self) -> None:
         await self.link.client.__aexit__(None, None, None)
@@ -217,6 +234,8 @@ class Dashboard(App[None]):
     # -- every second --------------------------------------------------------------------------
 
     def _tick(self) -> None:
+        if self._ending:
+            return
         self._tell()
         link = self.link
         asked = link.queue_asked
@@ -318,7 +337,9 @@ class Dashboard(App[None]):
     def _places(self) -> Iterator[SystemCommand]:
         for section in self.sections:
             yield SystemCommand(
-                f"Go to {section.label}", section.help.partition(".")[0], lambda name=section.name_: self.run_worker(self.action_go(name))
+                f"Go to {section.label}",
+                section.help.partition(".")[0],
+                lambda name=section.name_: self.run_worker(self.action_go(name)),
             )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -18,6 +19,18 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     for name in ("LLMGATE_URL", "LLMGATE_TOKEN", "LLMGATE_TOKEN_FILE", "LLMGATE_CONTEXT", "NO_COLOR"):
         monkeypatch.delenv(name, raising=False)
     return directory
+
+
+@pytest.fixture(autouse=True)
+def no_idling(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Textual's pilot waits after each key until this process has nothing to do; here a daemon works in it as well.
+    That every widget has done what was asked of it, which the pilot also waits for, is enough."""
+
+    async def breathe(*_: float) -> None:
+        await asyncio.sleep(0.01)
+
+    monkeypatch.setattr("textual.app.wait_for_idle", breathe)
+    monkeypatch.setattr("textual.pilot.wait_for_idle", breathe)
 
 
 @pytest.fixture

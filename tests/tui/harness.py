@@ -27,6 +27,8 @@ from tests.admin.harness import PASSWORD, Site
 
 PATIENCE = 10.0
 """Seconds after which what is waited for will not come."""
+ROUNDS = 3
+"""How often every widget is let do what was asked of it after a key: one thing leads to another."""
 TICK = 0.05
 """Seconds between two looks of the dashboard: a test need not wait for its usual second."""
 
@@ -62,7 +64,10 @@ class Hand:
 
     async def press(self, *keys: str) -> None:
         """Keys as Textual names them: "n", "enter", "ctrl+s", "slash"."""
-        await self.pilot.press(*keys)
+        for key in keys:
+            await self.pilot.press(key)
+            for _ in range(ROUNDS):
+                await self.pilot._wait_for_screen()
 
     async def write(self, text: str) -> None:
         """Text into what has the focus, in one go, as a terminal hands over what is pasted."""
@@ -104,6 +109,7 @@ class Hand:
 
     async def filled(self, kind: type[Kind], *, again: bool = False) -> Kind:
         """The list, when the daemon has filled it; with ``again`` once more than now."""
+        await self.until(lambda: bool(self.app.screen.query(kind)), f"{kind.__name__} on the screen")
         listing = self.listing(kind)
         loads = listing.loads if again else 0
         await self.until(lambda: listing.loads > loads, f"rows of {kind.__name__}")
@@ -163,6 +169,7 @@ async def dashboard(
     app = Dashboard(Launch(store, target, read_only, refresh, theme="llmgate-dark"))
     async with app.run_test(size=size, notifications=True) as pilot:
         yield Hand(app, pilot, site)
+        app.exit()  # as q does: the pilot takes the screens down while they are still worked at
 
 
 def parses(twin: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import httpx
 import pytest
 from textual.containers import VerticalScroll
 from textual.events import Key
+from textual.widget import Widget
 from textual.widgets import Input
 
 from llmgate.connection import Connection
@@ -35,6 +37,10 @@ async def opened(hand: Hand, place: str, key: str, title: str) -> Filling:
     return dialog
 
 
+def is_seen(body: VerticalScroll, field: Widget) -> bool:
+    return body.region.contains_region(field.region)
+
+
 async def test_the_field_with_the_focus_is_seen_however_long_the_form(small: Hand) -> None:
     await small.pilot.resize_terminal(80, 18)
     dialog = await opened(small, "keys", "n", "New")
@@ -46,7 +52,7 @@ async def test_the_field_with_the_focus_is_seen_however_long_the_form(small: Han
         focused = small.app.focused
         assert focused is not None
         if focused in body.walk_children():
-            assert body.region.contains_region(focused.region), focused
+            await small.until(partial(is_seen, body, focused), f"{focused} in the form")
         assert dialog.region.contains_region(focused.region), focused
         assert small.lines[-1].startswith(" esc Cancel")
     assert any("$ llmgate keys create" in line for line in small.lines)
@@ -138,11 +144,12 @@ async def test_everything_about_a_thing_is_read_to_its_end(small: Hand) -> None:
     await small.seen("robot")
     await small.press("enter")
     await small.seen("$ llmgate keys show")
-    first = small.lines
-    assert any("name" in line for line in first)
+    body = small.app.screen.query_one(VerticalScroll)
+    await small.until(lambda: body.max_scroll_y > 0, "more than fits")
     await small.press("G")
-    await small.press("k", "j", "g")
-    assert small.lines == first
+    await small.until(lambda: body.scroll_offset.y == body.max_scroll_y, "the end")
+    await small.press("k", "g", "j", "k")
+    await small.until(lambda: body.scroll_offset.y == 0, "the beginning")
     await small.press("q")
     await small.gone("$ llmgate keys show")
 

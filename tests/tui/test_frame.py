@@ -7,6 +7,8 @@ from contextlib import AsyncExitStack
 from pathlib import Path
 
 import pytest
+from rich.style import Style
+from textual.containers import VerticalScroll
 
 from llmgate.config import ServerSettings
 from llmgate.tui.app import theme_names
@@ -182,12 +184,12 @@ async def test_the_help_is_read_to_its_end_in_a_small_terminal(site: Site, home:
         section = hand.app.section
         assert section is not None
         read = set(hand.lines)
-        for _ in range(100):
-            before = hand.lines
+        body = hand.app.screen.query_one(VerticalScroll)
+        for line in range(1, body.max_scroll_y + 1):
             await hand.press("j")
+            await hand.until(lambda line=line: body.scroll_offset.y == line, "the next line")  # type: ignore[misc]
+            await hand.pilot.pause()
             read |= set(hand.lines)
-            if hand.lines == before:
-                break
         text = "\n".join(read)
         assert "leave; the daemon goes on" in text
         assert "can be clicked too." in text
@@ -220,6 +222,36 @@ async def test_every_theme_can_be_chosen_and_is_kept(site: Site, home: Path, the
     hand.app.preferences.keep_name(site.url, "root")
     assert hand.app.preferences.name(site.url) == "root"
     assert hand.app.preferences.theme([]) is None
+
+
+@pytest.mark.parametrize("theme", ["llmgate-light", "ansi-dark"])
+async def test_without_colours_there_are_none_and_it_is_seen_where_one_is(
+    site: Site, home: Path, theme: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("NO_COLOR", "1")
+    async with dashboard(site, home) as hand:
+
+        def styles(text: str) -> list[Style]:
+            strips = hand.app.screen._compositor.render_strips()
+            found = [(part.text, part.style) for strip in strips for part in strip if part.style is not None]
+            colours = [colour for _, style in found for colour in (style.color, style.bgcolor) if colour is not None]
+            assert all(colour.is_default for colour in colours)
+            return [style for shown, style in found if text in shown]
+
+        hand.app.theme = theme
+        await hand.go("users")
+        await hand.filled(Users)
+        await hand.seen("ada")
+        assert any(style.reverse for style in styles("root "))
+        assert not any(style.reverse for style in styles("ada "))
+        await hand.press("n")
+        await hand.seen("New user")
+        await hand.to("role")
+        await hand.until(lambda: any(style.reverse for style in styles("user")), "the focus")
+        await hand.press("enter")
+        await hand.seen("admin")
+        await hand.until(lambda: any(style.underline for style in styles("user")), "the choice")
+        assert not any(style.underline for style in styles("admin"))
 
 
 async def test_a_file_of_preferences_that_is_none_does_no_harm(site: Site, home: Path) -> None:

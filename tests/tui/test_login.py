@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
+from dataclasses import replace
 from pathlib import Path
 
 from textual.widgets import Input, Select
 
 from llmgate.client import AdminClient
-from llmgate.contexts.session import remember
+from llmgate.contexts.session import SessionCredentials, remember
 from llmgate.contexts.stored import Store
 from llmgate.tui.dialogs.contexts import Contexts
 from llmgate.tui.dialogs.login import Login
@@ -154,3 +156,24 @@ async def test_a_login_elsewhere_is_found_when_it_is_tried_again(site: Site, hom
             remember(Store(home), "test", site.url, await client.login("root", PASSWORD))
         await hand.press("r")
         await hand.seen("● live")
+
+
+async def test_a_renewal_goes_on_when_who_asked_for_it_has_given_up(site: Site, home: Path) -> None:
+    store = Store(home)
+    async with AdminClient(site.url) as client:
+        name = remember(store, None, site.url, await client.login("root", PASSWORD))
+    session = store.session(name, site.url)
+    assert session is not None
+    old = replace(session, expires_at=0.0)
+    store.save_session(name, old)
+    async with AdminClient(site.url, SessionCredentials(store, name, old)) as client:
+        asked = asyncio.create_task(client.me())
+        while not client._wire._credentials._renewal:  # type: ignore[attr-defined]
+            await asyncio.sleep(0)
+        asked.cancel()
+        await asyncio.gather(asked, return_exceptions=True)
+    renewed = store.session(name, site.url)
+    assert renewed is not None
+    assert renewed.refresh_token != old.refresh_token
+    async with AdminClient(site.url, SessionCredentials(store, name, renewed)) as client:
+        assert (await client.me()).name == "root"

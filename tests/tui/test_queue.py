@@ -117,7 +117,7 @@ async def test_a_digit_in_the_choice_moves_a_request(hand: Hand) -> None:
         await hand.press("p")
         await hand.seen("Level for three2")
         await hand.press("1")
-        assert parses((await hand.hears("three2: at level 1 now, 0 ahead.")).partition("\n")[2]) == "queue level"
+        assert parses((await hand.hears("three2: at level 1 now.")).partition("\n")[2]) == "queue level"
         assert await level_of(hand, row.ticket_id) == 1
         listing = hand.listing(Waiting)
         await hand.until(lambda: listing.table.rows[0].ticket_id == row.ticket_id, "it at the head of the line")
@@ -329,7 +329,7 @@ async def test_the_daemons_of_a_cluster_have_a_row_each(hand: Hand, monkeypatch:
     await hand.press("v", "v", "v")
     listing = await hand.filled(Daemons)
     await hand.seen("The queue is in rabbitmq 4.1.0, connected.")
-    first, second = (text.split() for text in hand.lines if text.startswith("gate-"))
+    first, second = (text.split() for text in hand.lines if text.startswith(" gate-"))
     assert first == ["gate-1", "up", "main", "0", "0", "this", "one", "-"]
     assert second == ["gate-2", "left", "out", "-", "0", "0", "0.4", "s", "other"]
     status.serves, status.state, status.reason = False, "connecting", "The broker is away."

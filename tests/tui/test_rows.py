@@ -68,7 +68,7 @@ class Bench(App[None]):
         return [strip.text.rstrip() for strip in self.screen._compositor.render_strips()][:-1]
 
     def line_of(self, name: str) -> int:
-        return next((number for number, line in enumerate(self.lines) if line.startswith(name)), -1)
+        return next((number for number, line in enumerate(self.lines) if line.startswith(f" {name}")), -1)
 
 
 @asynccontextmanager

@@ -116,7 +116,7 @@ async def _move(desk: Desk, row: schemas.Waiting, level: int) -> None:
     await desk.do(
         lambda force: client.set_level(row.ticket_id, level),
         twin(MOVE, row.ticket_id, str(level)),
-        lambda place: f"{who(row)}: at level {place.level} now, {place.ahead:,} ahead.",
+        lambda place: f"{who(row)}: at level {place.level} now.",
     )
 
 

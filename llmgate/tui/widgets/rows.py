@@ -41,7 +41,10 @@ class RowTable(ScrollView, Generic[Row], can_focus=True):
         "rows--bar",
     }
     DEFAULT_CSS = """
-    RowTable { height: 1fr; overflow-x: hidden; background: $background; scrollbar-gutter: stable; }
+    RowTable {
+        height: 1fr; padding: 0 0 0 1; background: $background;
+        overflow-x: hidden; scrollbar-gutter: stable; scrollbar-size-vertical: 1;
+    }
     RowTable > .rows--header { color: $text-muted; text-style: bold; }
     RowTable > .rows--cursor { background: $surface-lighten-1; }
     RowTable:focus > .rows--cursor { background: $block-cursor-background; color: $block-cursor-foreground; }
@@ -277,7 +280,7 @@ class RowTable(ScrollView, Generic[Row], can_focus=True):
 
     def on_click(self, event: Click) -> None:
         if event.y == 0:
-            self._sort_at(event.x)
+            self._sort_at(event.x - self.styles.padding.left)
             return
         number = self.scroll_offset.y + event.y - 1
         if number < len(self._rows):

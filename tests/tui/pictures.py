@@ -85,7 +85,7 @@ async def still(pilot: Pilot[None]) -> None:
     before = ""
     async with asyncio.timeout(PATIENCE):
         while True:
-            await pilot.pause(0.15)
+            await pilot.pause(0.05)
             busy = [worker for worker in app.workers if not worker.is_finished and worker.group not in FOREVER]
             now = "\n".join(strip.text for strip in app.screen._compositor.render_strips())
             if now == before and not busy:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -45,6 +46,8 @@ FORMS = (
 )
 WIDTH = 15
 """Cells for the keys."""
+ROOM = 54
+"""Cells beside them, in a terminal of 80."""
 
 
 class Help(Reading):
@@ -75,7 +78,8 @@ class Help(Reading):
             for action in listing.actions:
                 yield _line(shown(action.key), action.label, f"llmgate {action.verb}")
             if listing.filters or listing.search:
-                yield _line("/", _filters(listing))
+                for number, line in enumerate(textwrap.wrap(_filters(listing), ROOM, break_on_hyphens=False)):
+                    yield _line("" if number else "/", line)
         yield _title("Everywhere")
         sections = self._section.dashboard.sections
         yield _line("".join(shown(place.key) for place in sections), "the sections, from left to right")

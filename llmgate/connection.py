@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
@@ -32,6 +33,10 @@ from llmgate.urls import base_url
 CONNECT_SECONDS = 10.0
 LINE_BYTES = 4 * 1024 * 1024
 """Longest line of a streamed answer."""
+ANSWER_BYTES = 64 * 1024 * 1024
+"""Largest answer that is read as a whole."""
+PATIENCE = 2
+"""How often the longest wait for a piece of an answer an exchange may take as a whole."""
 
 Answer = TypeVar("Answer", bound=schemas.Answer)
 
@@ -71,6 +76,7 @@ class Connection:
     def __init__(self, url: str, credentials: Credentials, timeout: float) -> None:
         self.url = base_url(url)
         self._credentials = credentials
+        self._timeout = timeout
         limits = httpx.Timeout(timeout, connect=min(timeout, CONNECT_SECONDS))
         self._http = httpx.AsyncClient(timeout=limits, headers={"user-agent": f"llmgate/{__version__}"})
 
@@ -89,7 +95,7 @@ class Connection:
         anonymous: bool = False,
         silence: float | None = None,
     ) -> Answer:
-        """``silence`` as in ``stream``."""
+        """``silence`` as in ``stream``; without it the whole exchange has a deadline."""
         response = await self.send(method, path, query=query, body=body, anonymous=anonymous, silence=silence)
         with self.readable():
             return answer.model_validate_json(response.content)
@@ -107,14 +113,18 @@ class Connection:
         anonymous: bool = False,
         silence: float | None = None,
     ) -> httpx.Response:
-        content = json.dumps(revealed(body)).encode() if body is not None else None
+        sent = json.dumps(revealed(body)).encode() if body is not None else None
         headers = {"content-type": "application/json"} if body is not None else {}
         params = {key: _text(value) for key, value in (query or {}).items() if value is not None}
-        exchange = self.stream(method, path, content, headers, params, anonymous=anonymous, silence=silence)
-        async with exchange as response:
-            await raise_for_status(response)
-            await response.aread()
-            return response
+        exchange = self.stream(method, path, sent, headers, params, anonymous=anonymous, silence=silence)
+        deadline = None if silence is not None else PATIENCE * self._timeout
+        try:
+            async with asyncio.timeout(deadline), exchange as response:
+                await raise_for_status(response)
+                content = await whole(response)
+                return httpx.Response(response.status_code, headers=plain(response.headers), content=content)
+        except TimeoutError:
+            raise DaemonTimeout(f"{self.url} did not answer in time.") from None
 
     @asynccontextmanager
     async def stream(
@@ -169,16 +179,17 @@ class Connection:
             raise DaemonTimeout(f"{self.url} did not answer in time.") from None
         except (httpx.InvalidURL, UnicodeError):
             raise InvalidRequest(f"{self.url!r} is not a URL.") from None
-        except httpx.TransportError as failure:
-            raise DaemonUnreachable(
-                f"The connection to {self.url} broke: {failure or type(failure).__name__}."
-            ) from None
+        except httpx.RequestError as failure:  # also what cannot be unpacked, and too many redirects
+            reason = (str(failure) or type(failure).__name__).rstrip(".")
+            raise DaemonUnreachable(f"The connection to {self.url} broke: {reason}.") from None
+        except httpx.StreamError:
+            raise DaemonUnreachable(f"The connection to {self.url} broke: it was closed.") from None
 
     @contextmanager
     def readable(self) -> Iterator[None]:
         try:
             yield
-        except (ValidationError, ValueError, KeyError, TypeError):
+        except (ValidationError, ValueError, KeyError, TypeError, RecursionError):
             raise DaemonUnreachable(
                 f"{self.url} answered something else than a llmgate of this version would.", hint="Is the URL right?"
             ) from None
@@ -210,7 +221,7 @@ def error_of(
     """
     try:
         document = json.loads(content)
-    except ValueError:
+    except (ValueError, RecursionError):
         document = None
     if not isinstance(document, dict):
         return DaemonUnreachable(
@@ -257,9 +268,25 @@ def _by_status(status: int) -> type[LLMGateError]:
 
 async def raise_for_status(response: httpx.Response) -> None:
     if response.status_code >= 300:
-        await response.aread()
-        headers = response.headers
-        raise error_of(response.status_code, response.content, headers.get("x-request-id"), headers.get("retry-after"))
+        content, headers = await whole(response), response.headers
+        raise error_of(response.status_code, content, headers.get("x-request-id"), headers.get("retry-after"))
+
+
+async def whole(response: httpx.Response) -> bytes:
+    """All of it, but not more than a daemon would ever answer."""
+    kept, size = [], 0
+    async for chunk in response.aiter_bytes():
+        size += len(chunk)
+        if size > ANSWER_BYTES:
+            raise DaemonUnreachable("The answer is too large.", hint="Is the URL right?")
+        kept.append(chunk)
+    return b"".join(kept)
+
+
+def plain(headers: httpx.Headers) -> list[tuple[str, str]]:
+    """The headers of an answer without those that tell how it was sent."""
+    coding = ("content-encoding", "content-length", "transfer-encoding")
+    return [(name, value) for name, value in headers.multi_items() if name.lower() not in coding]
 
 
 async def lines(response: httpx.Response) -> AsyncIterator[bytes]:

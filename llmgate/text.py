@@ -14,6 +14,8 @@ from typing import Any
 _HOSTILE = re.compile(
     "[\x00-\x1f\x7f-\x9f\u061c\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff\ud800-\udfff\ufff9-\ufffb]"
 )
+_PAIRED = {"settings.set", "settings.reset", "queue.level"}
+"""Actions whose entries in the activity log hold values before and after, beside those that end with ``.update``."""
 
 
 def clean(text: str, keep: str = "") -> str:
@@ -40,7 +42,7 @@ def cell(value: object) -> str:
         case bool():
             text = "yes" if value else "no"
         case datetime():
-            text = value.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%SZ")
+            text = _utc(value).strftime("%Y-%m-%d %H:%M:%SZ")
         case float():
             text = f"{value:.1f}".removesuffix(".0")
         case _:
@@ -48,9 +50,19 @@ def cell(value: object) -> str:
     return text
 
 
+def _utc(value: datetime) -> datetime:
+    try:
+        return value.astimezone(UTC)
+    except OverflowError:
+        return value.replace(tzinfo=UTC)
+
+
 def moment(value: datetime, now: datetime) -> str:
     """A time as short as it can be told, on the clock of ``now``: of today, of this year, or of another."""
-    local = value.astimezone(now.tzinfo)
+    try:
+        local = value.astimezone(now.tzinfo)
+    except OverflowError:  # at the ends of time it is not the same year everywhere
+        return value.strftime("%Y-%m-%d")
     if local.date() == now.date():
         return local.strftime("%H:%M:%S")
     return local.strftime("%m-%d %H:%M:%S" if local.year == now.year else "%Y-%m-%d")
@@ -105,16 +117,24 @@ def model_size(count: int | None) -> str | None:
     return f"{value:.0f} {units[0]}" if value >= 10 or units[0] == "B" else f"{value:.1f} {units[0]}"
 
 
-def shortly(detail: Mapping[str, Any]) -> str:
+def shortly(action: str, detail: Mapping[str, Any]) -> str:
     """What an entry of the activity log says more, on a line: of a change, the values before and after."""
-    return ", ".join(f"{name}: {change}" for name, change in changes(detail))
+    return ", ".join(f"{name}: {change}" for name, change in changes(action, detail))
 
 
-def changes(detail: Mapping[str, Any]) -> list[tuple[str, str]]:
-    """The same, each field for itself."""
+def changes(action: str, detail: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """The same, each field for itself. Only of some actions two values are those before and after; the two models
+    of a key that was created are two models."""
+    if action == "settings.reload" and isinstance(detail.get("changed"), Mapping):
+        others = {name: value for name, value in detail.items() if name != "changed"}
+        return [*_told(detail["changed"], pairs=True), *_told(others, pairs=False)]
+    return _told(detail, pairs=action.endswith(".update") or action in _PAIRED)
+
+
+def _told(values: Mapping[str, Any], *, pairs: bool) -> list[tuple[str, str]]:
     parts = []
-    for name, value in detail.items():
-        is_change = isinstance(value, list) and len(value) == 2
+    for name, value in values.items():
+        is_change = pairs and isinstance(value, list) and len(value) == 2
         parts.append((name, f"{_word(value[0])} → {_word(value[1])}" if is_change else _word(value)))
     return parts
 

@@ -6,6 +6,8 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
+from llmgate.text import size
+
 _WORDS = {"true": True, "yes": True, "on": True, "false": False, "no": False, "off": False}
 _KINDS = {"boolean": "true or false", "integer": "a whole number", "number": "a number", "array": "a list: a,b,c"}
 _LIMITS = (
@@ -61,3 +63,13 @@ def bounded(value: Any, schema: Mapping[str, Any]) -> bool:
 def shown(value: object) -> object:
     """``cell`` rounds numbers, which is not meant for settings: 0.25 is not 0.2."""
     return f"{value:g}" if isinstance(value, float) and value < 1e6 else value
+
+
+def sized(key: str, value: object) -> object:
+    """The same, and behind a number of bytes how much that is: 33554432 (32 MiB)."""
+    is_size = isinstance(value, int) and not isinstance(value, bool) and value >= 1024 and "bytes" in key
+    return f"{value} ({_size(value)})" if is_size else shown(value)
+
+
+def _size(count: Any) -> str:
+    return (size(count) or "").replace(".0 ", " ")

@@ -32,7 +32,7 @@ COLUMNS = (
     Column("from", lambda entry: entry.address, wide=True),
     Column("action", lambda entry: entry.action, whole=True),
     Column("what", lambda entry: entry.target_name or entry.target_id),
-    Column("detail", lambda entry: shortly(entry.detail), wide=True),
+    Column("detail", lambda entry: shortly(entry.action, entry.detail), wide=True),
 )
 DETAILS = (
     Column("seq", lambda entry: entry.seq),

@@ -92,5 +92,5 @@ def line_of(entry: ActivityEntry) -> str:
     who = clean(entry.actor_name or entry.actor_id)
     where = f" ({clean(entry.address)})" if entry.address else ""
     what = clean(entry.target_name or entry.target_id)
-    detail = f"  {clean(shortly(entry.detail))}" if entry.detail else ""
+    detail = f"  {clean(shortly(entry.action, entry.detail))}" if entry.detail else ""
     return f"{cell(entry.at)}  {who}{where}  {clean(entry.action)}  {what}{detail}".rstrip()

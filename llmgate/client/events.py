@@ -24,6 +24,7 @@ SILENCE = 30.0
 """A stream that tells nothing for so long, not even that it is still there, is broken."""
 
 _PATH = "/admin/v1/events"
+_EVENT_ENDS = ("\n\n", "\r\n\r\n", "\r\r")
 
 
 @functools.cache
@@ -93,12 +94,14 @@ class Events:
                 ) from None
 
     def _read(self, sent: ServerSentEvent) -> schemas.FeedEvent:
-        """An event of a newer daemon is one of which only little is known."""
+        """An event of a newer daemon is one of which only little is known. One of a known type that is not as it is
+        known is of a type of its own: whoever knows the type relies on its fields."""
         with self._connection.readable():
             try:
                 return cast("schemas.FeedEvent", _any_event().validate_json(sent.data))
             except ValidationError:
-                return schemas.FeedEvent.model_validate_json(sent.data)
+                event = schemas.FeedEvent.model_validate_json(sent.data)
+                return event.model_copy(update={"type": f"unknown:{event.type}"})
 
 
 class _Place:
@@ -116,17 +119,19 @@ class _Place:
 
 
 class _Bounded:
-    """A response of which no line may be without end."""
+    """A response of which no line, and no event of many lines, may be without end."""
 
     def __init__(self, response: httpx.Response) -> None:
         self.headers = response.headers
         self._response = response
 
     async def aiter_text(self) -> AsyncGenerator[str, None]:
-        size = 0
+        size, kept = 0, ""
         async for text in self._response.aiter_text():
-            line_end = text.rfind("\n")
-            size = len(text) - line_end - 1 if line_end >= 0 else size + len(text)
+            # An empty line ends an event; it may stand where two pieces meet.
+            ends = [at for at in ((kept + text).rfind(end) for end in _EVENT_ENDS) if at >= 0]
+            size = len(kept) + len(text) - max(ends) if ends else size + len(text)
+            kept = (kept + text)[-3:]
             if size > LINE_BYTES:
-                raise DaemonUnreachable("The stream holds a line that is too long.")
+                raise DaemonUnreachable("The stream holds a line or an event that is too long.")
             yield text

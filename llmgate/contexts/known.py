@@ -37,9 +37,7 @@ def create(store: Store, name: str, url: str, *, current: bool = False) -> Known
     with store.lock():
         contexts = store.contexts()
         _check_free(contexts, name)
-        store.add_context(name, base_url(url))
-        if contexts.current is not None and not current:
-            store.save_contexts(Contexts(contexts.current, store.contexts().urls))
+        store.add_context(name, base_url(url), current=current)
         return one(store, name)
 
 
@@ -60,7 +58,7 @@ def rename(store: Store, name: str, new: str) -> Known:
         _check_free(contexts, new)
         url = contexts.urls[name]
         session = store.session(name, url)
-        store.add_context(new, url)
+        store.add_context(new, url, current=False)
         # Between these steps both names work: whatever ends this process, nothing is lost.
         store.save_session(new, session)
         urls = {(new if other == name else other): at for other, at in contexts.urls.items()}

@@ -11,7 +11,7 @@ from llmgate import schemas
 from llmgate.connection import Connection
 from llmgate.contexts.naming import name_for
 from llmgate.contexts.stored import Store, StoredSession
-from llmgate.errors import AuthenticationFailed
+from llmgate.errors import AuthenticationFailed, StateUnreadable
 
 MARGIN = 20.0
 """An access token that ends within so many seconds is renewed before it is used."""
@@ -26,6 +26,8 @@ class SessionCredentials:
         self._context = context
         self._session = session
         self._renewal: asyncio.Task[str] | None = None
+        self._outdated: StoredSession | None = None
+        """What is stored still, when the tokens that came instead could not be: they are kept here alone."""
 
     async def token(self, connection: Connection) -> str | None:
         if self._session.expires_at - time.time() < MARGIN:
@@ -47,14 +49,24 @@ class SessionCredentials:
 
     async def _renew(self, connection: Connection, refused: str) -> str:
         with await asyncio.to_thread(self._store.lock):
-            stored = self._store.session(self._context, self._session.url)
+            stored = await asyncio.to_thread(self._store.session, self._context, self._session.url)
             if stored is None:
                 raise AuthenticationFailed("You are not logged in any more.", hint="Log in: llmgate login")
-            if stored.access_token == refused:
-                stored = await self._refresh(connection, stored)
-                self._store.save_session(self._context, stored)
-        self._session = stored
-        return stored.access_token
+            newest = self._session if stored == self._outdated else stored
+            if newest.access_token == refused:
+                # From here on the old refresh token is spent: whatever happens to the files, the new one is used.
+                newest = self._session = await self._refresh(connection, newest)
+                await self._save(stored, newest)
+        self._session = newest
+        return newest.access_token
+
+    async def _save(self, stored: StoredSession, newest: StoredSession) -> None:
+        try:
+            await asyncio.to_thread(self._store.save_session, self._context, newest)
+            self._outdated = None
+        except StateUnreadable:
+            # This process works on; the next one has to log in.
+            self._outdated = stored
 
     async def _refresh(self, connection: Connection, session: StoredSession) -> StoredSession:
         body = schemas.Refresh(refresh_token=SecretStr(session.refresh_token))
@@ -76,10 +88,13 @@ def session_of(url: str, tokens: schemas.Tokens) -> StoredSession:
     )
 
 
-def remember(store: Store, context: str | None, url: str, tokens: schemas.Tokens) -> str:
-    """Keep a new session, and make its daemon the current one; returns its context's name, given or found."""
+def remember(store: Store, context: str | None, url: str, tokens: schemas.Tokens, *, current: bool = True) -> str:
+    """Keep a new session; returns its context's name, given or found.
+
+    Its daemon becomes the one that commands talk to; not ``current``: only where there is no other.
+    """
     with store.lock():
         context = context or name_for(store.contexts().urls, url)
-        store.add_context(context, url)
+        store.add_context(context, url, current=current)
         store.save_session(context, session_of(url, tokens))
     return context

@@ -6,6 +6,7 @@ URL that it was made for: a token is never sent anywhere else.
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import json
 import os
@@ -59,14 +60,16 @@ class Store:
         self._credentials = directory / "credentials.json"
 
     def contexts(self) -> Contexts:
-        """Raises StateUnreadable when the file is damaged."""
+        """Raises StateUnreadable when the file is damaged, or cannot be read; as all of these do."""
         try:
             content = tomllib.loads(self._contexts.read_text(encoding="utf-8"))
             urls = {str(name): str(table["url"]) for name, table in content.get("contexts", {}).items()}
             return Contexts(content.get("current"), urls)
         except FileNotFoundError:
             return Contexts(None, {})
-        except (OSError, ValueError, TypeError, KeyError, AttributeError):
+        except OSError as failure:
+            raise _unusable("read", self._contexts, failure) from None
+        except (ValueError, TypeError, KeyError, AttributeError):
             raise StateUnreadable(
                 f"{self._contexts} cannot be read.", hint="Repair it, or delete it and log in again."
             ) from None
@@ -78,10 +81,12 @@ class Store:
             lines += ["", f"[contexts.{name}]", f"url = {json.dumps(url)}"]
         self._write(self._contexts, "\n".join(lines) + "\n")
 
-    def add_context(self, name: str, url: str) -> None:
-        """Know a daemon and make it the current one. Raises InvalidRequest for an unusable name."""
+    def add_context(self, name: str, url: str, *, current: bool = True) -> None:
+        """Know a daemon and make it the current one, as the first one always is. Raises InvalidRequest for an
+        unusable name."""
         check_name(name)
-        self.save_contexts(Contexts(name, {**self.contexts().urls, name: url}))
+        known = self.contexts()
+        self.save_contexts(Contexts(name if current else known.current or name, {**known.urls, name: url}))
 
     def session(self, name: str, url: str) -> StoredSession | None:
         """The session of this context; None when there is none, or when it was made for another URL."""
@@ -105,7 +110,9 @@ class Store:
             sessions = {str(name): StoredSession(**values) for name, values in content.items()}
         except FileNotFoundError:
             return {}
-        except (OSError, ValueError, TypeError, AttributeError):
+        except OSError as failure:
+            raise _unusable("read", self._credentials, failure) from None
+        except (ValueError, TypeError, AttributeError):
             raise StateUnreadable(
                 f"{self._credentials} cannot be read.", hint="Delete it and log in again: llmgate login"
             ) from None
@@ -118,27 +125,35 @@ class Store:
     def lock(self) -> BinaryIO:
         """Be the only process that changes these files, until the answer is closed. Blocks up to 15 s."""
         self._make_directory()
-        file = os.fdopen(os.open(self.directory / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600), "ab")
+        path = self.directory / "lock"
         try:
-            _wait_for_lock(file, self.directory)
-        except BaseException:
-            file.close()
-            raise
+            file = os.fdopen(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600), "ab")
+            try:
+                _wait_for_lock(file, self.directory)
+            except BaseException:
+                file.close()
+                raise
+        except OSError as failure:
+            raise _unusable("lock", path, failure) from None
         return file
 
     def _write(self, path: Path, text: str) -> None:
         """Replace a file at once, readable for its owner only."""
         self._make_directory()
-        descriptor, temporary = tempfile.mkstemp(dir=self.directory, prefix=path.name)
         try:
-            with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-                file.write(text)
-                file.flush()
-                os.fsync(file.fileno())
-            Path(temporary).replace(path)
-        except BaseException:
-            Path(temporary).unlink(missing_ok=True)
-            raise
+            descriptor, temporary = tempfile.mkstemp(dir=self.directory, prefix=path.name)
+            try:
+                with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+                    file.write(text)
+                    file.flush()
+                    os.fsync(file.fileno())
+                Path(temporary).replace(path)
+            except BaseException:
+                with contextlib.suppress(OSError):
+                    Path(temporary).unlink(missing_ok=True)
+                raise
+        except OSError as failure:
+            raise _unusable("write", path, failure) from None
 
     def _make_directory(self) -> None:
         try:
@@ -155,6 +170,13 @@ def check_name(name: str) -> None:
         raise InvalidRequest(
             f"{name!r} cannot name a context.", hint="Use lower-case letters, digits, - and _, at most 40."
         )
+
+
+def _unusable(what: str, path: Path, failure: OSError) -> StateUnreadable:
+    return StateUnreadable(
+        f"Cannot {what} {path}: {failure.strerror or failure}.",
+        hint="Check its mode and the disk, or set LLMGATE_CONFIG_DIR to another place.",
+    )
 
 
 def _wait_for_lock(file: BinaryIO, directory: Path) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from llmgate.contexts.stored import Store, StoredSession
+from llmgate.contexts.stored import Contexts, Store, StoredSession
 from llmgate.errors import NotFound, StateUnreadable
 from llmgate.urls import base_url
 
@@ -40,17 +40,7 @@ def resolve(
 
     Raises NotFound for a context that is not known, StateUnreadable for a token file that cannot be read.
     """
-    known = store.contexts()
-    context = context or environ.get("LLMGATE_CONTEXT")
-    url = url or (None if context else environ.get("LLMGATE_URL"))
-    if context and url is None and context not in known.urls:
-        raise NotFound(f"There is no context {context!r}.", hint="See them with: llmgate context list")
-    if url is None:
-        context = context or known.current
-        url = known.urls.get(context or "", DEFAULT_URL)
-    url = base_url(url)
-    if context is None or known.urls.get(context) != url:
-        context = known.named(url)
+    url, context = addressed(store.contexts(), environ, url=url, context=context)
     target = Target(url, context, "none")
     if token_file:
         return replace(target, token=_token_in(token_file), source=f"the file {token_file}")
@@ -63,6 +53,23 @@ def resolve(
     if session is None:
         return target
     return replace(target, session=session, source=f"the login stored for context {context}")
+
+
+def addressed(
+    known: Contexts, environ: Mapping[str, str], *, url: str | None = None, context: str | None = None
+) -> tuple[str, str | None]:
+    """URL and context of the daemon that a command talks to: flags, then the environment, then the current one."""
+    context = context or environ.get("LLMGATE_CONTEXT")
+    url = url or (None if context else environ.get("LLMGATE_URL"))
+    if context and url is None and context not in known.urls:
+        raise NotFound(f"There is no context {context!r}.", hint="See them with: llmgate context list")
+    if url is None:
+        context = context or known.current
+        url = known.urls.get(context or "", DEFAULT_URL)
+    url = base_url(url)
+    if context is None or known.urls.get(context) != url:
+        context = known.named(url)
+    return url, context
 
 
 def _token_in(path: Path) -> str:

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Generic
 
 from llmgate.client import AdminClient
 from llmgate.tui.columns import Row
 from llmgate.tui.desk import STORE, Desk
-from llmgate.tui.errors import LOCKED_OUT, Warnings
-from llmgate.tui.forms import Form
+from llmgate.tui.errors import LOCKED_OUT, Outdated, Warnings
+from llmgate.tui.forms import Field, Form, Kind
 from llmgate.tui.twin import twin
+
+Fresh = Callable[[AdminClient, Row], Awaitable[Row]]
 
 
 @dataclass(frozen=True)
@@ -57,7 +59,7 @@ def creating(
         if made is not None and secret is not None:
             await desk.secret(asked.title, secret(made), note(made))
         elif made is not None:
-            desk.say(done(made))
+            desk.say(done(made), desk.filled)
 
     return Action(key, label, verb, does, alone=True)
 
@@ -73,18 +75,65 @@ def editing(
     note: Callable[[Any], str] = lambda made: STORE,
     done: Callable[[Any], str] = lambda made: "Changed.",
     also: tuple[str, ...] = (),
+    fresh: Fresh[Row] | None = None,
 ) -> Action[Row]:
-    """Change the row with a form; ``secret`` and ``note`` as in ``creating``."""
+    """Change the row with a form; ``secret`` and ``note`` as in ``creating``.
+
+    ``fresh`` has the row from the daemon as it is now: the form begins with that, and says when somebody else has
+    changed the same meanwhile.
+    """
 
     async def does(desk: Desk, row: Row) -> None:
-        asked = form(row)
+        if fresh is not None:
+            now = await desk.ask_for(lambda client: fresh(client, row))
+            if now is None:
+                return
+            row = now
+            if refusal := possible(row):
+                desk.say(f"{label}: {refusal}", error=True)
+                return
+        asked = form(row) if fresh is None else watched(form, row, fresh)
         made = await desk.fill(asked)
         if made is not None and secret is not None:
             await desk.secret(asked.title, secret(made), note(made))
         elif made is not None:
-            desk.say(done(made))
+            desk.say(done(made), desk.filled)
 
     return Action(key, label, verb, does, possible=possible, also=also)
+
+
+def watched(form: Callable[[Row], Form], row: Row, fresh: Fresh[Row]) -> Form:
+    """The form for this row, which warns before it overwrites what somebody else has changed while it was filled in."""
+    asked = form(row)
+    if not asked.changes:
+        return asked
+    before, warned = asked.fields, False
+
+    async def send(client: AdminClient, body: Any, force: bool) -> Any:
+        nonlocal before, warned
+        if force and warned:  # that somebody changed it was agreed to, and nothing else
+            force = warned = False
+        elif not force:
+            now = form(await fresh(client, row)).fields
+            given = body if isinstance(body, dict) else body.model_fields_set
+            moved = [new for old, new in zip(before, now, strict=False) if old.was != new.was and new.name in given]
+            before, warned = now, bool(moved)
+            if moved:
+                told = ", ".join(f"{field.label} is {_now(field)} now" for field in moved)
+                raise Outdated(f"Somebody has changed it meanwhile: {told}.")
+        return await asked.send(client, body, force)
+
+    return replace(asked, send=send, warnings=(*asked.warnings, Outdated))
+
+
+def _now(field: Field) -> str:
+    return (
+        field.none
+        if not field.was
+        else {"on": "yes", "off": "no"}[field.was]
+        if field.kind is Kind.SWITCH
+        else field.was
+    )
 
 
 def ending(
@@ -96,7 +145,7 @@ def ending(
     verb: str,
     named: Callable[[Row], str],
     done: Callable[[Row], str],
-    consequence: str = "",
+    consequence: str | Callable[[Row], str] = "",
     typed: bool = False,
     possible: Callable[[Row], str] = lambda row: "",
     warnings: Warnings = LOCKED_OUT,
@@ -106,7 +155,8 @@ def ending(
     async def does(desk: Desk, row: Row) -> None:
         name = named(row)
         command = twin(verb, name)
-        if await desk.sure(question(row), label, command, consequence=consequence, typed=name if typed else ""):
+        said = consequence if isinstance(consequence, str) else consequence(row)
+        if await desk.sure(question(row), label, command, consequence=said, typed=name if typed else ""):
             client = desk.client
             await desk.do(lambda force: call(client, row, force), command, done(row), warnings=warnings)
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -9,12 +11,14 @@ from datetime import datetime
 from typing import Any, ClassVar
 
 from rich.console import RenderableType
+from rich.text import Text
 from textual import on, work
 from textual.app import App, SystemCommand
 from textual.binding import Binding, BindingType
 from textual.filter import LineFilter, NoColor
 from textual.screen import Screen
 from textual.theme import BUILTIN_THEMES, Theme
+from textual.worker import Worker
 
 from llmgate import schemas
 from llmgate.client import AdminClient
@@ -23,6 +27,7 @@ from llmgate.contexts.session import SessionCredentials
 from llmgate.contexts.stored import Store
 from llmgate.contexts.target import Target
 from llmgate.errors import AuthenticationFailed, LLMGateError, PermissionDenied
+from llmgate.tui.crash import report
 from llmgate.tui.desk import Desk
 from llmgate.tui.dialogs.help import Help
 from llmgate.tui.feed import Feed
@@ -96,6 +101,8 @@ class Dashboard(App[None]):
         self.sections: Sequence[type[Section]] = SECTIONS
         self._plain = NoColor()
         self._frozen_at: float | None = None
+        self.doing: Worker[None] | None = None
+        """The action that was begun last."""
         self._ending = False
         self._frozen_stats: schemas.StatsEvent | None = None
 
@@ -105,7 +112,7 @@ class Dashboard(App[None]):
 
     # -- from the beginning to the end ---------------------------------------------------------
 
-    def on_mount(self) -> None:
+    async def on_mount(self) -> None:
         for theme in THEMES:
             self.register_theme(theme)
         self.theme = self._launch.theme or self.preferences.theme(self.available_themes) or THEMES[0].name
@@ -113,6 +120,13 @@ class Dashboard(App[None]):
         self.set_interval(self._launch.refresh, self._tick)
         self._listen()
         self._who()
+        await self.sessions.survey()
+
+    def _fatal_error(self) -> None:
+        """End, and say why without any values: Textual would print those of all variables, passwords among them."""
+        self.bell()
+        self._exit_renderables.append(Text(report(sys.exc_info()[1] or self._exception)))
+        self._close_messages_no_wait()
 
     def exit(self, result: None = None, return_code: int = 0, message: RenderableType | None = None) -> None:
         """End. What is still worked at would find no screen to be shown on."""
@@ -125,7 +139,7 @@ class Dashboard(App[None]):
 
     def _theme_chosen(self, theme: Theme) -> None:
         if theme.name != self._launch.theme:  # what is asked for on the command line is for this time
-            self.preferences.keep_theme(theme.name)
+            self.run_worker(asyncio.to_thread(self.preferences.keep_theme, theme.name), group="theme")
 
     def _linked(self, target: Target) -> Link:
         return Link(target, self._connect(self.store, target), self.clock)
@@ -150,7 +164,7 @@ class Dashboard(App[None]):
             await link.introduce()
         except LLMGateError as failure:
             link.missed(failure)
-            self.refused(link, failure)
+            self.denied(link, failure)
         self._tell()
 
     @work(exclusive=True, group="queue status")
@@ -158,6 +172,7 @@ class Dashboard(App[None]):
         """Learn whether the queue does what it should: no event tells."""
         link = self.link
         link.queue_asked = self.clock()
+        await self.sessions.survey()  # the current context may have been changed elsewhere
         try:
             link.queue = await link.client.queue_status()
         except LLMGateError:
@@ -183,7 +198,7 @@ class Dashboard(App[None]):
     def _figures(self, message: StatsArrived) -> None:
         if self._outdated(message):
             return
-        self.link.heard()
+        self.link.listened()
         self.picture.fold(message.stats)
         self._tell()
         section = self.section
@@ -203,7 +218,7 @@ class Dashboard(App[None]):
         """What happened before is not known: everything is asked for again."""
         if self._outdated(message):
             return
-        self.link.heard()
+        self.link.listened()
         self.link.queue_asked = None
         for section in self._standing():
             for listing in section.listings:
@@ -214,22 +229,32 @@ class Dashboard(App[None]):
     @on(StreamBroken)
     def _broken(self, message: StreamBroken) -> None:
         if not self._outdated(message):
-            self.link.missed(message.reason)
+            self.link.lost(message.reason)
             self._tell()
 
     @on(LoginNeeded)
     def _needed(self, message: LoginNeeded) -> None:
         if not self._outdated(message):
-            self.refused(self.link, message.reason)
+            self.denied(self.link, message.reason)
 
     def _outdated(self, message: Told) -> bool:
         """It comes from a daemon that is not shown any more."""
         return message.source not in (None, self.link.client)
 
     def refused(self, link: Link, failure: LLMGateError) -> None:
-        """Ask for a login where that is what is missing."""
+        """Ask for a login where that is what is missing. That one thing is forbidden says nothing of all others."""
+        if isinstance(failure, AuthenticationFailed):
+            self.denied(link, failure)
+
+    def denied(self, link: Link, failure: LLMGateError) -> None:
+        """As ``refused``, where without permission nothing at all can be seen."""
         if link is self.link and isinstance(failure, AuthenticationFailed | PermissionDenied):
             self.sessions.need(failure)
+
+    @property
+    def busy(self) -> bool:
+        """Whether an action is on its way to its dialog."""
+        return self.doing is not None and not self.doing.is_finished
 
     # -- every second --------------------------------------------------------------------------
 
@@ -249,7 +274,10 @@ class Dashboard(App[None]):
             self.section.tell()
 
     def changed(self) -> None:
-        """Something was changed from here: show it at once, even where everything is frozen."""
+        """Something was changed from here: show it at once; where everything is frozen, that ends here."""
+        if self._frozen_at is not None:
+            self.action_freeze()
+            self.desk.say("Not frozen any more: something was changed from here.")
         if self.section is not None:
             for listing in self.section.seen:
                 listing.refresh_rows()
@@ -313,6 +341,10 @@ class Dashboard(App[None]):
         consequence = "They go on where they were when they are pulled again."
         if await self.desk.sure(f"Quit, and end what is being pulled ({models})?", "Quit", "", consequence=consequence):
             self.exit()
+
+    def action_help_quit(self) -> None:
+        """Ctrl+C, where it does not copy."""
+        self.desk.say("q leaves the dashboard. Ctrl+C copies what is selected.")
 
     def action_contexts(self) -> None:
         self.sessions.choose()

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from llmgate import schemas
 from llmgate.client import AdminClient
 from llmgate.errors import AuthenticationFailed, LLMGateError
 from llmgate.text import clean
 from llmgate.tui.dialogs import Confirm, Dialog, Facts, Filling, Secret
 from llmgate.tui.errors import LOCKED_OUT, Warnings, told
 from llmgate.tui.forms import Form
-from llmgate.tui.twin import forced
+from llmgate.tui.twin import forced, shown_twin
 
 if TYPE_CHECKING:  # the application knows its desk
     from llmgate.tui.app import Dashboard
@@ -26,6 +27,8 @@ class Desk:
 
     def __init__(self, app: Dashboard) -> None:
         self._app = app
+        self.filled = ""
+        """The twin of the form that was sent last."""
 
     @property
     def client(self) -> AdminClient:
@@ -41,12 +44,32 @@ class Desk:
         """The name of who is logged in."""
         return self._app.link.user
 
+    @property
+    def figures(self) -> schemas.StatsEvent | None:
+        """What the daemon has told last; None before it has told anything."""
+        return self._app.picture.stats
+
     async def fill(self, form: Form) -> Any:
         """Ask and send; what came of it, or None. What was refused stays in the form, with the reason."""
-        result = await self._app.push_screen_wait(Filling(form, lambda: self.client, self._failed))
+        filling = Filling(form, lambda: self.client, self._failed)
+        result = await self._app.push_screen_wait(filling)
         if result is not None:
+            self.filled = filling.sent
             self._app.changed()
         return result
+
+    def leave(self, work: Coroutine[Any, Any, None]) -> None:
+        """Have it go on by itself: the action is done, and another can be begun."""
+        self._app.run_worker(work, group="left")
+
+    async def ask_for(self, call: Callable[[AdminClient], Awaitable[Result]]) -> Result | None:
+        """What the daemon says to this; what fails is told, and answered with None."""
+        try:
+            return await call(self.client)
+        except LLMGateError as failure:
+            self.say(told(failure), error=True)
+            self._failed(failure)
+            return None
 
     async def ask(self, dialog: Dialog[Result]) -> Result | None:
         """Show a dialog; its answer, None when it was left."""
@@ -70,6 +93,7 @@ class Desk:
 
         What fails is told, and answered with None.
         """
+        twin = shown_twin(self._app, twin)  # now: when it is done, another daemon may be shown
         try:
             try:
                 result = await call(False)

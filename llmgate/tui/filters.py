@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -19,6 +20,10 @@ class Filter:
     field: str = ""
     flag: str = ""
     """The option of the CLI twin, where it is not ``--name``."""
+
+
+_NAME = re.compile("[a-z_]+")
+"""What is so named before a colon is meant as a filter; a model or an address of other shape is searched for."""
 
 
 def level(text: str) -> int:
@@ -48,8 +53,9 @@ def read(line: str, filters: Sequence[Filter], search: str | None) -> Mapping[st
         if colon and name in known:
             if value:
                 chosen[known[name].field or name] = _value(known[name], value)
-        elif colon and name.isidentifier() and search is None:
-            raise ValueError(f"There is no filter {name!r}. There are: {', '.join(known)}.")
+        elif colon and filters and _NAME.fullmatch(name) and word not in quoted(line):
+            also = "" if search is None else f' To search for it: "{word}".'
+            raise ValueError(f"There is no filter {name!r}. There are: {', '.join(known)}.{also}")
         else:
             words.append(word)
     if words and search is None:
@@ -65,6 +71,11 @@ def split(line: str) -> list[str]:
         return shlex.split(line)
     except ValueError:
         return line.split()
+
+
+def quoted(line: str) -> set[str]:
+    """The words of the line that stand in quotes: they are meant as they are."""
+    return {double or single for double, single in re.findall("\"([^\"]*)\"|'([^']*)'", line)}
 
 
 def suggestions(filters: Sequence[Filter]) -> list[str]:

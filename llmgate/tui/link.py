@@ -10,6 +10,7 @@ from llmgate.client import AdminClient
 from llmgate.contexts.target import Target
 from llmgate.errors import AuthenticationFailed, LLMGateError
 from llmgate.text import clean
+from llmgate.tui.errors import shortened
 from llmgate.tui.errors import told as in_words
 
 STALE_SECONDS = 5.0
@@ -19,6 +20,9 @@ STALE_SECONDS = 5.0
 @dataclass(slots=True)
 class Link:
     """One daemon. ``told`` is when it was heard last, on the clock ``now``, in seconds; ``failure`` why not since.
+
+    ``live`` is when its stream has told figures last, which it does each second; ``broken`` why it does not. Only the
+    stream says whether what is shown is of this second: an answer to a question says nothing of the figures.
 
     ``denied`` is why it may not be asked: it is not asked again before somebody has logged in, or wants it to be.
     ``queue`` is how its queue does, as far as that is known.
@@ -34,6 +38,12 @@ class Link:
     denied: LLMGateError | None = None
     queue: schemas.QueueStatus | None = None
     queue_asked: float | None = None
+    live: float | None = None
+    broken: LLMGateError | None = None
+    begun: float = 0.0
+
+    def __post_init__(self) -> None:
+        self.begun = self.now()
 
     async def introduce(self) -> None:
         """Learn who is logged in there."""
@@ -42,29 +52,42 @@ class Link:
         self.heard()
 
     def heard(self) -> None:
-        """Something came from the daemon."""
+        """The daemon has answered."""
         self.told, self.failure = self.now(), None
+
+    def listened(self) -> None:
+        """The stream has told something."""
+        self.heard()
+        self.live, self.broken = self.told, None
 
     def missed(self, failure: LLMGateError) -> None:
         """It could not be reached."""
         self.failure = failure
 
+    def lost(self, failure: LLMGateError) -> None:
+        """The stream has ended."""
+        self.broken = failure
+
     @property
     def age(self) -> float:
-        """Seconds since the daemon was heard."""
-        return 0.0 if self.told is None else max(0.0, self.now() - self.told)
+        """Seconds since the stream has told something."""
+        return 0.0 if self.live is None else max(0.0, self.now() - self.live)
 
     @property
     def stale(self) -> bool:
-        return self.failure is not None or (self.told is not None and self.age > STALE_SECONDS)
+        if self.broken is not None:
+            return True
+        if self.live is None:
+            return self.failure is not None or self.now() - self.begun > STALE_SECONDS
+        return self.age > STALE_SECONDS
 
     @property
     def fresh(self) -> str:
         """In two or three words: whether what is shown is of this second."""
         if self.denied is not None:
             return "○ NOT LOGGED IN" if isinstance(self.denied, AuthenticationFailed) else "○ NO ACCESS"
-        if self.told is None:
-            return "○ NO ANSWER YET" if self.stale else "○ connecting"
+        if self.live is None:
+            return ("○ NO ANSWER YET" if self.told is None else "○ NO FIGURES YET") if self.stale else "○ connecting"
         return f"STALE {whole(self.age)}" if self.stale else "● live"
 
     @property
@@ -72,10 +95,14 @@ class Link:
         """A sentence on what is wrong with it, "" when nothing is."""
         if self.denied is not None:
             return f"{in_words(self.denied)}  ·  C: log in, contexts   r: try again"
-        if self.failure is not None:
-            return f"{clean(self.failure.message)} It is tried again."
+        if self.failure is not None and self.told is None and self.target.session is None:  # it may be the wrong one
+            return f"C: choose or add a daemon  ·  {clean(self.failure.message)} It is tried again."
+        broken = self.broken or (self.failure if self.live is None else None)
+        if broken is not None:
+            return f"{clean(shortened(broken.message))} It is tried again."
         if self.stale:
-            return f"{self.client.url} has told nothing for {whole(self.age)}. It is tried again."
+            silent = self.age if self.live is not None else self.now() - self.begun
+            return f"{self.client.url} has told nothing for {whole(silent)}. It is tried again."
         if self.queue is not None and not (self.queue.serves and self.queue.state == "connected"):
             reason = f": {self.queue.reason.rstrip('.')}" if self.queue.reason else ""
             halted = "" if self.queue.serves else " No slot can be given there."

@@ -4,16 +4,21 @@ from __future__ import annotations
 
 import contextlib
 import json
+import threading
 from collections.abc import Container
 from pathlib import Path
 from typing import Any
 
 
 class Preferences:
-    """A file beside the contexts. What cannot be read or written is done without: it is about taste only."""
+    """A file beside the contexts. What cannot be read or written is done without: it is about taste only.
+
+    Writing may take long where the disk does: it is done in threads.
+    """
 
     def __init__(self, directory: Path) -> None:
         self._file = directory / "dashboard.json"
+        self._changing = threading.Lock()
 
     def theme(self, known: Container[str]) -> str | None:
         """The theme that was chosen last, if there is such a one."""
@@ -21,7 +26,8 @@ class Preferences:
         return theme if isinstance(theme, str) and theme in known else None
 
     def keep_theme(self, theme: str) -> None:
-        self._keep({**self._kept(), "theme": theme})
+        with self._changing:
+            self._keep({**self._kept(), "theme": theme})
 
     def name(self, url: str) -> str:
         """As whom somebody logged in there last; "" when that is not known."""
@@ -30,9 +36,10 @@ class Preferences:
         return name if isinstance(name, str) else ""
 
     def keep_name(self, url: str, name: str) -> None:
-        kept = self._kept()
-        names = kept.get("names")
-        self._keep({**kept, "names": {**(names if isinstance(names, dict) else {}), url: name}})
+        with self._changing:
+            kept = self._kept()
+            names = kept.get("names")
+            self._keep({**kept, "names": {**(names if isinstance(names, dict) else {}), url: name}})
 
     def _kept(self) -> dict[str, Any]:
         try:

@@ -11,8 +11,9 @@ from textual.worker import Worker
 
 from llmgate import schemas
 from llmgate.errors import Conflict, LLMGateError
-from llmgate.tui.errors import told
+from llmgate.tui.errors import told, understood
 from llmgate.tui.progress import Pull
+from llmgate.tui.twin import shown_twin
 
 if TYPE_CHECKING:  # the application knows its pulls
     from llmgate.tui.app import Dashboard
@@ -30,6 +31,8 @@ class Pulls:
         self._app = app
         self._pulls: list[Pull] = []
         self._workers: dict[Pull, Worker[None]] = {}
+        self.asking = False
+        """The daemon is being asked where it can be pulled: there is a form soon, and one is enough."""
 
     @property
     def all(self) -> Sequence[Pull]:
@@ -77,7 +80,8 @@ class Pulls:
         try:
             async with self._app.another_client() as client, aclosing(client.models.pull(pull.body)) as events:
                 async for event in events:
-                    pull.take(event, self._app.clock())
+                    with understood():
+                        pull.take(event, self._app.clock())
                     pull.answered.set()
         except LLMGateError as failure:
             pull.failure = failure
@@ -100,8 +104,10 @@ class Pulls:
             words += f" It is on {', '.join(there)}." if there else ""
         else:
             words = f"Pulled {pull.model} onto {', '.join(pull.shares)}."
-        self._app.desk.say(words, "" if pull.failed else pull.twin, error=pull.failed and not pull.stopped)
-        self._app.changed()
+        command = "" if pull.failed else shown_twin(self._app, pull.twin, pull.at)
+        self._app.desk.say(words, command, error=pull.failed and not pull.stopped)
+        if self._app.frozen_for is None:  # nobody has pressed a key for it just now
+            self._app.changed()
 
     def _trim(self) -> None:
         ended = [pull for pull in self._pulls if not pull.running]

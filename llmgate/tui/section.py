@@ -128,6 +128,8 @@ class Section(Screen[None]):
         """Once a second, while this section is seen and nothing is frozen: ask for what is due. What was never filled
         is filled all the same."""
         app = self.dashboard
+        for listing in self.seen:
+            listing.grow_old()
         if app.link.denied is not None:
             return
         now = app.clock()

@@ -6,10 +6,13 @@ The files of the contexts are locked while they are changed, for up to 15 s: all
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from pydantic import SecretStr
 from textual.app import SystemCommand
 from textual.screen import ModalScreen
 
@@ -17,7 +20,7 @@ from llmgate.client import AdminClient
 from llmgate.contexts import known
 from llmgate.contexts.known import Known
 from llmgate.contexts.session import remember, session_of
-from llmgate.contexts.target import Target, resolve
+from llmgate.contexts.target import Target, addressed, resolve
 from llmgate.errors import AuthenticationFailed, LLMGateError, PermissionDenied, StartupError
 from llmgate.tui.dialogs.contexts import Contexts
 from llmgate.tui.dialogs.login import CONTEXTS, Login
@@ -29,6 +32,8 @@ from llmgate.tui.twin import twin
 if TYPE_CHECKING:  # the application knows its sessions
     from llmgate.tui.app import Dashboard
 
+LOOKING = "Nothing is changed from here: the dashboard was started with --read-only."
+
 
 class Sessions:
     """One thing is asked at a time, and nobody is asked again who did not want to answer."""
@@ -36,6 +41,28 @@ class Sessions:
     def __init__(self, app: Dashboard) -> None:
         self._app = app
         self._asking = False
+        self._plain: tuple[str, str | None] | None = None
+        """URL and context of what a plain ``llmgate`` talks to; None while that is not known."""
+
+    # -- what commands would do ----------------------------------------------------------------
+
+    async def survey(self) -> None:
+        """Learn what a command talks to that names no daemon."""
+        try:
+            contexts = await asyncio.to_thread(self._app.store.contexts)
+            self._plain = addressed(contexts, os.environ)
+        except LLMGateError:
+            self._plain = None
+
+    def address(self, at: str = "") -> tuple[str, ...]:
+        """The options with which a command talks to the daemon at this URL ("": what is shown), none where it would
+        anyway."""
+        target = self._app.link.target
+        url, context = (at, None) if at and at != target.url else (target.url, target.context)
+        plain = self._plain
+        if plain is not None and plain[0] == url and context in (None, plain[1]):
+            return ()
+        return ("--context", context) if context else ("--url", url)
 
     # -- what is wanted ------------------------------------------------------------------------
 
@@ -84,6 +111,7 @@ class Sessions:
     async def _until_done(self, work: Awaitable[None]) -> None:
         try:
             await work
+            await self.survey()
         except LLMGateError as failure:
             self._app.desk.say(told(failure), error=True)
         finally:
@@ -127,6 +155,7 @@ class Sessions:
     async def _go(self, target: Target) -> None:
         """Show it. What is asked over the daemon that was shown is for that one only."""
         app = self._app
+        await self.survey()
         if target.url != app.link.target.url:
             while isinstance(app.screen, ModalScreen):
                 await app.screen.dismiss(None)
@@ -155,10 +184,17 @@ class Sessions:
         store = self._app.store
         return await asyncio.to_thread(resolve, store, {}, url=None, context=context, token_file=None)
 
-    async def use(self, context: str) -> Target:
-        """Make it the current one."""
-        await asyncio.to_thread(known.use, self._app.store, context)
+    async def show(self, context: str) -> Target:
+        """Where to go to see it. Which daemon commands talk to stays as it is."""
+        if context == self.shown.context and self.shown.token is not None:
+            return self.shown
         return await self.at(context)
+
+    async def use(self, context: str) -> None:
+        """Make it the one that commands talk to; what is shown stays."""
+        used = await asyncio.to_thread(known.use, self._app.store, context)
+        await self.survey()
+        self._app.desk.say(f"Commands talk to {used.url} now.", twin("context use", context))
 
     async def create(self, name: str, url: str) -> Known:
         return await asyncio.to_thread(known.create, self._app.store, name, url)
@@ -166,32 +202,44 @@ class Sessions:
     async def rename(self, name: str, new: str) -> Known:
         """What is shown goes on under its new name."""
         renamed = await asyncio.to_thread(known.rename, self._app.store, name, new)
+        await self.survey()
         if name == self.shown.context:
-            await self._app.switch(await self.at(new))
+            if self.shown.token is not None:
+                self._app.link.target = replace(self.shown, context=new)
+            else:
+                await self._app.switch(await self.at(new))
         return renamed
 
     async def remove(self, name: str) -> None:
+        """What is shown goes on without a name, as long as it can."""
         await asyncio.to_thread(known.remove, self._app.store, name)
+        await self.survey()
+        if name == self.shown.context:
+            self._app.link.target = replace(self.shown, context=None)
 
     async def asked(self, url: str, context: str | None, reason: str = "") -> Target | None:
         """Ask for a login until it is right; where to go then, None for nowhere."""
 
-        async def attempt(way: str, token: str, name: str, password: str) -> Target:
+        async def attempt(way: str, token: SecretStr, name: str, password: SecretStr) -> Target:
             return await self._logged_in(url, context, way, token, name, password)
 
         app = self._app
         name = await asyncio.to_thread(app.preferences.name, url)
-        answer = await app.push_screen_wait(Login(url, context, reason, attempt, name=name))
+        login = Login(url, context, reason, attempt, name=name, accounts=not self.read_only)
+        answer = await app.push_screen_wait(login)
         if answer == CONTEXTS:
             answer = await app.push_screen_wait(Contexts(self))
         return answer if isinstance(answer, Target) else None
 
-    async def _logged_in(self, url: str, context: str | None, way: str, token: str, name: str, password: str) -> Target:
+    async def _logged_in(
+        self, url: str, context: str | None, way: str, token: SecretStr, name: str, password: SecretStr
+    ) -> Target:
         async with AdminClient(url) as client:
             if way != "login":
-                await client.redeem(way, token, name, password)
+                self._check_may_change()
+                await client.redeem(way, token.get_secret_value(), name, password.get_secret_value())
             try:
-                tokens = await client.login(name, password)
+                tokens = await client.login(name, password.get_secret_value())
             except LLMGateError as failure:
                 if way == "login":
                     raise
@@ -200,12 +248,18 @@ class Sessions:
                 ) from None
         store = self._app.store
         await asyncio.to_thread(self._app.preferences.keep_name, url, name)
-        return await self.at(await asyncio.to_thread(remember, store, context, url, tokens))
+        return await self.at(await asyncio.to_thread(remember, store, context, url, tokens, current=False))
+
+    def _check_may_change(self) -> None:
+        """What is kept here may be changed with --read-only too; what a daemon keeps, may not."""
+        if self.read_only:
+            raise PermissionDenied(LOOKING)
 
     async def end(self, context: Known) -> Target | None:
         """Log out there, if that is wanted; where to go then, None for nowhere."""
         if context.user is None:
             raise AuthenticationFailed(f"Nobody is logged in at {context.name}.")
+        self._check_may_change()
         desk = self._app.desk
         command = twin("logout", options=["--context", context.name])
         question = f"Log out of {context.url}, where you are {context.user}?"
@@ -223,15 +277,18 @@ class Sessions:
         except LLMGateError as failure:
             note = f"{failure.message} The session is forgotten here, and ends there by itself."
         await asyncio.to_thread(known.keep, self._app.store, context.name, None)
+        shown = context.name == self.shown.context
+        if shown and self.shown.token is not None:
+            desk.say(f"{note} The dashboard goes on with the token from {self.shown.source}.", command)
+            return None
         desk.say(note, command)
-        return await self.at(context.name) if context.name == self.shown.context else None
+        return await self.at(context.name) if shown else None
 
     async def password(self, context: Known) -> Target | None:
         """Ask for another password of one's own there."""
         if context.user is None:
             raise AuthenticationFailed(f"Nobody is logged in at {context.name}.")
-        if self.read_only:
-            raise PermissionDenied("Nothing is changed from here: the dashboard was started with --read-only.")
+        self._check_may_change()
 
         async def send(client: AdminClient, values: Any, force: bool) -> bool:
             target = await self.at(context.name)
@@ -242,7 +299,7 @@ class Sessions:
 
         desk = self._app.desk
         if await desk.fill(password_form(context, send)):
-            desk.say(f"The password of {context.user} is changed, and every other session is ended.")
+            desk.say(f"The password of {context.user} is changed, and every other session is ended.", desk.filled)
         return None
 
 

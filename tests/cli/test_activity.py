@@ -7,8 +7,28 @@ import json
 from pathlib import Path
 
 from llmgate.daemon.store.activity import activity
+from llmgate.text import changes
 from tests.admin.harness import PASSWORD, Site
 from tests.cli.harness import llmgate, on_terminal
+
+
+async def test_two_values_are_a_change_only_where_something_was_changed(root: Site) -> None:
+    (await llmgate("keys", "create", "robot", "--model", "llama3.2", "--model", "nosuch")).ok()
+    (await llmgate("settings", "set", "queue.aging_seconds", "7")).ok()
+    table = (await llmgate("activity", "list")).ok().out
+    assert 'models: ["llama3.2", "nosuch"]' in table
+    assert "→ 7" in table
+
+
+def test_of_a_reloaded_file_each_setting_is_told_before_and_after() -> None:
+    told = {"changed": {"log.level": ["info", "debug"], "upstreams": [["a"], ["a", "b"]]}, "needs_restart": ["x", "y"]}
+    assert changes("settings.reload", told) == [
+        ("log.level", "info → debug"),
+        ("upstreams", '["a"] → ["a", "b"]'),
+        ("needs_restart", '["x", "y"]'),
+    ]
+    assert changes("queue.level", {"owner": "key:1", "level": [3, 1]})[1] == ("level", "3 → 1")
+    assert changes("pool.pause", {"state": "open"}) == [("state", "open")]
 
 
 async def test_changes_are_listed_filtered_and_shown(root: Site) -> None:

@@ -6,6 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from llmgate.contexts.known import create, rename
+from llmgate.contexts.stored import Store
+from llmgate.errors import StateUnreadable
 from tests.admin.harness import Site
 from tests.cli.harness import llmgate
 
@@ -76,3 +79,46 @@ async def test_the_status_says_where_the_credential_comes_from(
     assert status.code == (4 if source == "none" else 0)
     assert said.get(source, "none") in status.json["credential"]
     assert secret not in status.out + status.err
+
+
+@pytest.mark.parametrize("broken", ["mkstemp", "fsync", "replace", "flock", "open"])
+def test_files_that_cannot_be_used_are_told_with_path_and_reason(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, broken: str
+) -> None:
+    places = {
+        "mkstemp": "tempfile.mkstemp",
+        "fsync": "os.fsync",
+        "replace": "pathlib.Path.replace",
+        "flock": "fcntl.flock",
+        "open": "os.open",
+    }
+    store = Store(tmp_path)
+    create(store, "office", "http://127.0.0.1:9")
+
+    def fails(*_: object, **__: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as full:
+        full.setattr(places[broken], fails)
+        with pytest.raises(StateUnreadable, match=rf"{tmp_path}/.*: No space left on device\."):
+            create(store, "lab", "http://127.0.0.1:10")
+    assert {path.name for path in tmp_path.iterdir()} == {"contexts.toml", "lock"}
+    assert list(store.contexts().urls) == ["office"]
+
+
+def test_files_that_cannot_be_read_are_told_with_path_and_reason(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    for name in ("contexts.toml", "credentials.json"):
+        (tmp_path / name).mkdir()
+    with pytest.raises(StateUnreadable, match=rf"Cannot read {tmp_path}/contexts.toml: Is a directory\."):
+        store.contexts()
+    with pytest.raises(StateUnreadable, match=rf"Cannot read {tmp_path}/credentials.json: Is a directory\."):
+        store.session("office", "http://127.0.0.1:9")
+
+
+def test_a_renamed_daemon_that_is_not_the_current_one_does_not_become_it(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    create(store, "office", "http://127.0.0.1:9")
+    create(store, "lab", "http://127.0.0.1:10")
+    rename(store, "lab", "cellar")
+    assert store.contexts().current == "office"

@@ -275,6 +275,26 @@ async def test_positions_are_worked_out_at_most_four_times_a_second(
     assert [position.ticket_id for position in queue.room.waiting(limit=2)] == ["b1", "a0"]
 
 
+async def test_what_an_administrator_moves_or_takes_out_is_seen_at_once(queue: MemoryQueueManager) -> None:
+    queue.update_upstream(UpstreamSlots("gpu", "main", 1))
+    await run_one(queue)
+    for n in range(4):
+        await queue.submit(ticket_of(queue, f"a{n}", 3))
+
+    def ahead() -> dict[str, int]:
+        return {position.ticket_id: position.ahead for position in queue.room.waiting()}
+
+    assert ahead() == {"a0": 0, "a1": 1, "a2": 2, "a3": 3}
+    assert queue.room.set_level("a3", 1)
+    moved = queue.room.position("a3")
+    assert moved
+    assert moved.ahead == 0
+    assert queue.room.set_level("a3", 5)
+    assert ahead() == {"a0": 0, "a1": 1, "a2": 2, "a3": 3}
+    assert queue.room.cancel("a0")
+    assert ahead() == {"a1": 0, "a2": 1, "a3": 2}
+
+
 async def test_nothing_is_estimated_while_a_pool_is_paused(queue: MemoryQueueManager, clock: FakeClock) -> None:
     queue.update_upstream(UpstreamSlots("gpu", "main", 1))
     busy = await run_one(queue)

@@ -65,6 +65,37 @@ async def test_details_tell_each_change_before_and_after(hand: Hand) -> None:
     assert parses(hand.twin) == "activity show"
 
 
+async def test_two_models_of_a_new_key_are_no_change_from_one_to_the_other(hand: Hand) -> None:
+    made = await hand.site.made("keys", name="robot", models=["llama3.2", "nosuch"])
+    await hand.site.admin.patch(f"/admin/v1/keys/{made['id']}", json={"models": ["llama3.2"]})
+    listing = await opened(hand)
+    await hand.until(lambda: actions(listing)[:2] == ["key.update", "key.create"], "both entries")
+    details = [dict(listing.told_of(row))["· models"] for row in listing.table.rows[:2]]
+    assert details == ['["llama3.2", "nosuch"] → ["llama3.2"]', '["llama3.2", "nosuch"]']
+
+
+async def test_a_verification_ends_when_another_daemon_is_shown(hand: Hand, monkeypatch: pytest.MonkeyPatch) -> None:
+    begun, ended = asyncio.Event(), asyncio.Event()
+
+    async def endless(self: ActivityClient, *given: object, **more: object) -> schemas.ActivityVerdict:
+        begun.set()
+        try:
+            await asyncio.Event().wait()
+        finally:
+            ended.set()
+        raise AssertionError
+
+    monkeypatch.setattr(ActivityClient, "verify", endless)
+    await opened(hand)
+    await hand.press("V")
+    await hand.seen("Verify the activity log")
+    await hand.press("ctrl+s")
+    await hand.until(begun.is_set, "the verification")
+    await hand.app.switch(hand.app.link.target)
+    await hand.until(ended.is_set, "its end")
+    await hand.gone("Verifying the log")
+
+
 async def test_a_whole_log_is_verified_and_its_head_can_be_expected(hand: Hand) -> None:
     await opened(hand)
     await hand.press("V")

@@ -79,11 +79,10 @@ async def test_another_daemon_is_shown_and_nothing_of_the_first_is_left(site: Si
         await hand.seen("only-here")
         await contexts(hand)
         await on(hand, "other")
-        assert parses(hand.twin.removeprefix("Enter goes there: $ ")) == "context use"
+        assert parses(hand.twin.rpartition("$ ")[2]) == "context use"
         await hand.press("enter")
         await hand.seen(f"Log in to {other.url}")
         assert "only-here" not in hand.text
-        assert Store(home).contexts().current == "other"
         await hand.write("root")
         await hand.press("tab")
         await hand.write(PASSWORD)
@@ -92,7 +91,137 @@ async def test_another_daemon_is_shown_and_nothing_of_the_first_is_left(site: Si
         await hand.seen("● live")
         listing = await hand.filled(Users)
         await hand.until(lambda: {user.name for user in listing.table.rows} == {"root", "ada"}, "the users there")
+        assert Store(home).contexts().current == "test"
+        await twins_name_it(hand)
         assert str(hand.app.link.client.url) == other.url
+
+
+async def on_user(hand: Hand, name: str) -> None:
+    listing = await hand.filled(Users)
+    await hand.until(lambda: any(user.name == name for user in listing.table.rows), f"the user {name}")
+    await hand.on(Users, next(user.id for user in listing.table.rows if user.name == name))
+
+
+async def twins_name_it(hand: Hand) -> None:
+    """Commands talk to another daemon than the one that is shown: every twin says which one is meant."""
+    await hand.press("n")
+    await hand.seen("New user")
+    await hand.enter(name="grace", password=PASSWORD)
+    assert hand.twin.startswith("llmgate --context other users create")
+    assert parses(hand.twin) == "users create"
+    await hand.press("tab")
+    await hand.write(PASSWORD)
+    await hand.press("enter")
+    assert "\n$ llmgate --context other users create" in await hand.hears("Created the user grace.")
+    await on_user(hand, "grace")
+    await hand.press("enter")
+    await hand.seen("$ llmgate --context other users show grace")
+    assert parses(hand.twin) == "users show"
+    await hand.press("escape", "x")
+    await hand.seen("Are you sure?")
+    assert hand.twin == "llmgate --context other sessions revoke --user grace"
+    assert parses(hand.twin) == "sessions revoke"
+    await hand.press("right", "enter")
+    assert "$ llmgate --context other sessions revoke" in await hand.hears("\n$ llmgate --context other sessions")
+
+
+async def test_commands_talk_to_another_daemon_only_when_that_is_wanted(hand: Hand, home: Path) -> None:
+    store = Store(home)
+    create(store, "lab", "http://127.0.0.1:9")
+    await contexts(hand)
+    await on(hand, "lab")
+    await hand.press("u")
+    assert parses((await hand.hears("Commands talk to http://127.0.0.1:9 now.")).rpartition("$ ")[2]) == "context use"
+    assert store.contexts().current == "lab"
+    assert hand.app.link.target.context == "test"
+    await hand.press("escape")
+    await hand.go("users")
+    await on_user(hand, "ada")
+    await hand.press("x")
+    await hand.seen("Are you sure?")
+    assert hand.twin == "llmgate --context test sessions revoke --user ada"
+    await hand.press("escape")
+    await contexts(hand)
+    await on(hand, "test")
+    await hand.press("u")
+    await hand.until(lambda: store.contexts().current == "test", "the current context")
+    await hand.press("escape")
+    await hand.until(lambda: not isinstance(hand.app.screen, Contexts), "the contexts closed")
+    await on_user(hand, "ada")
+    await hand.press("x")
+    await hand.seen("Are you sure?")
+    assert hand.twin == "llmgate sessions revoke --user ada"
+
+
+async def test_a_daemon_without_a_name_is_named_by_its_url(site: Site, home: Path) -> None:
+    token = (await site.made("keys", name="adm", user="root", role="admin"))["key"]
+    async with dashboard(site, home, name=None, token=token) as hand:
+        await hand.go("users")
+        await on_user(hand, "ada")
+        await hand.press("x")
+        await hand.seen("Are you sure?")
+        assert hand.twin == f"llmgate --url {site.url} sessions revoke --user ada"
+        assert parses(hand.twin) == "sessions revoke"
+
+
+async def test_a_current_context_that_is_changed_elsewhere_is_noticed(hand: Hand, home: Path) -> None:
+    create(Store(home), "lab", "http://127.0.0.1:9", current=True)
+    hand.app.link.queue_asked = None
+    await hand.until(lambda: hand.app.sessions.address() == ("--context", "test"), "the change")
+
+
+async def test_the_environment_decides_what_a_plain_command_talks_to(
+    site: Site, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LLMGATE_URL", "http://127.0.0.1:9")
+    async with dashboard(site, home) as hand:
+        assert hand.app.sessions.address() == ("--context", "test")
+
+
+async def test_a_token_is_kept_when_its_context_is_renamed_or_logged_out(site: Site, home: Path) -> None:
+    token = (await site.made("keys", name="adm", user="root", role="admin"))["key"]
+    async with dashboard(site, home, token=token) as hand:
+        await contexts(hand)
+        await on(hand, "test")
+        await hand.press("e")
+        await hand.enter(name="office")
+        await hand.press("enter")
+        await hand.until(lambda: hand.app.link.target.context == "office", "the new name")
+        assert hand.app.link.target.token == token
+        await on(hand, "office")
+        await hand.press("o")
+        await hand.seen("Log out of")
+        await hand.press("right", "enter")
+        await hand.hears("The dashboard goes on with the token from LLMGATE_TOKEN.")
+        assert hand.app.link.target.token == token
+        await on(hand, "office")
+        await hand.press("enter")
+        await hand.gone("Contexts")
+        assert hand.app.link.target.token == token
+        await hand.seen("adm@office")
+        await hand.seen("● live")
+
+
+async def test_what_is_shown_goes_on_without_its_name(hand: Hand) -> None:
+    await contexts(hand)
+    await on(hand, "test")
+    await hand.press("d")
+    await hand.seen("Forget the context test?")
+    await hand.press("right", "enter")
+    await hand.until(lambda: hand.app.link.target.context is None, "the context gone")
+    await hand.press("escape")
+    assert hand.app.sessions.address() == ("--url", hand.site.url)
+
+
+async def test_looking_only_ends_no_session_and_changes_no_password(site: Site, home: Path) -> None:
+    async with dashboard(site, home, read_only=True) as hand:
+        await contexts(hand)
+        await on(hand, "test")
+        for key in ("o", "p"):
+            await hand.press(key)
+            await hand.seen("Nothing is changed from here")
+            assert isinstance(hand.app.screen, Contexts)
+        assert Store(home).session("test", site.url) is not None
 
 
 async def test_logging_in_from_the_list_shows_that_daemon(site: Site, home: Path) -> None:
@@ -108,7 +237,7 @@ async def test_logging_in_from_the_list_shows_that_daemon(site: Site, home: Path
         await hand.write(PASSWORD)
         await hand.press("enter")
         await hand.seen("root@as-ada")
-        assert Store(home).contexts().current == "as-ada"
+        assert Store(home).contexts().current == "test"
 
 
 async def test_logging_out_ends_the_session_at_the_daemon_and_asks_for_another(hand: Hand, home: Path) -> None:
@@ -190,6 +319,7 @@ async def test_the_dialogs_fit_into_a_small_terminal(site: Site, home: Path, siz
         await contexts(hand)
         await hand.seen("shown, current")
         await hand.seen("p Password")
+        await hand.seen("u Use")
         await hand.press("l")
         await hand.seen("Log in to")
         hand.app.screen.query_one("#way", Select).value = "register"

@@ -10,6 +10,10 @@ from pathlib import Path
 import httpx
 import pytest
 
+from llmgate import schemas
+from llmgate.client import AdminClient
+from llmgate.errors import DaemonUnreachable
+from llmgate.tui.messages import EventsArrived
 from llmgate.tui.screens.dashboard import DashboardSection
 from llmgate.tui.widgets.panel import Panel
 from tests.admin.harness import Site, run_site
@@ -167,6 +171,43 @@ async def test_r_asks_again_at_once(hand: Hand) -> None:
     assert (await hand.site.gateway.post("/api/chat", {**CHAT, "stream": False})).status_code == 200
     await hand.press("r")
     await hand.until(lambda: shown(hand, "flows").split()[-5:] == ["test", "-", "-", "1", "11"], "what was used")
+
+
+async def test_r_shows_how_it_is_now_although_all_is_frozen(hand: Hand) -> None:
+    await hand.seen("Nothing runs.")
+    await hand.press("space")
+    await hand.seen("FROZEN")
+    async with load(hand.site):
+        assert "Nothing runs." in shown(hand, "running")
+        await hand.press("r")
+        await hand.until(lambda: "first" in shown(hand, "running"), "who runs")
+        assert "FROZEN" in hand.text
+
+
+async def test_what_was_before_is_asked_for_again_until_it_is_known(
+    site: Site, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = 0
+    monkeypatch.setattr("llmgate.tui.screens.dashboard.AGAIN", 0.05)
+    earlier = DashboardSection._earlier
+
+    async def failing(section: DashboardSection, client: AdminClient) -> None:
+        nonlocal asked
+        asked += 1
+        if asked == 1:
+            raise DaemonUnreachable("Not yet.")
+        if asked == 2:
+            raise KeyError("an answer of a newer daemon")
+        await earlier(section, client)
+
+    monkeypatch.setattr(DashboardSection, "_earlier", failing)
+    async with dashboard(site, home) as hand:
+        await hand.until(lambda: "root logged in" in shown(hand, "events"), "what was before")
+        assert asked == 3
+        at = hand.app.wall()
+        hand.app.post_message(EventsArrived((schemas.FeedEvent(type="reset", at=at, daemon="d"),), 0))
+        await hand.until(lambda: asked == 4, "the same after a stream that has begun anew")
+        assert shown(hand, "events").count("root logged in") == 2  # of the site and of the dashboard
 
 
 def test_the_verbs_that_it_stands_for_are_verbs() -> None:

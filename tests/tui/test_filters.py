@@ -27,7 +27,9 @@ FILTERS = (
         ('model:"a b"', {"model_name": "a b"}),
         ("live:", {}),
         ("10.0.0.1:80", {"search": "10.0.0.1:80"}),
-        ("other:x", {"search": "other:x"}),
+        ('"other:x"', {"search": "other:x"}),
+        ("llama3.2:latest", {"search": "llama3.2:latest"}),
+        ("fd00::1", {"search": "fd00::1"}),
         ("it's", {"search": "it's"}),
     ],
 )
@@ -45,6 +47,12 @@ def test_a_value_that_no_filter_takes_is_said(line: str) -> None:
 def test_where_nothing_is_searched_for_only_names_are_taken(line: str) -> None:
     with pytest.raises(ValueError, match="level, live, model"):
         read(line, FILTERS, None)
+
+
+def test_a_name_that_no_filter_has_is_said_where_there_are_filters() -> None:
+    with pytest.raises(ValueError, match="no filter 'who'"):
+        read("who:adm", FILTERS, "search")
+    assert read("mistral:7b", (), "search") == {"search": "mistral:7b"}
 
 
 def test_the_last_word_is_completed() -> None:

@@ -87,7 +87,7 @@ async def test_an_answer_that_comes_after_freezing_is_not_shown(hand: Hand, monk
     await hand.press("space")
     await hand.site.made("users", name="came-later", password=PASSWORD)
     answer.set()
-    await hand.until(lambda: not listing._loading, "the answer")
+    await hand.until(lambda: not listing.is_asking, "the answer")
     assert (listing.loads, "came-later" in hand.text) == (loads, False)
     await hand.press("space")
     await hand.seen("came-later")

@@ -3,19 +3,25 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
+import pytest
 from textual.widgets import Input, Select
 
 from llmgate.client import AdminClient
 from llmgate.contexts.session import SessionCredentials, remember
-from llmgate.contexts.stored import Store
+from llmgate.contexts.stored import Store, StoredSession
+from llmgate.contexts.target import resolve
+from llmgate.errors import AuthenticationFailed, StateUnreadable
+from llmgate.tui.app import Dashboard, Launch
 from llmgate.tui.dialogs.contexts import Contexts
 from llmgate.tui.dialogs.login import Login
 from llmgate.tui.screens.users import Users
 from tests.admin.harness import PASSWORD, Site
-from tests.tui.harness import Hand, dashboard, parses
+from tests.tui.harness import TICK, Hand, dashboard, parses
 
 
 async def asked(hand: Hand) -> Login:
@@ -144,6 +150,62 @@ async def test_an_account_is_made_with_a_registration_token(site: Site, home: Pa
         assert (await site.login("grace")).status_code == 200
 
 
+async def test_looking_only_makes_no_account(site: Site, home: Path) -> None:
+    async with dashboard(site, home, name=None, read_only=True) as hand:
+        ways = (await asked(hand)).query_one("#way", Select)
+        assert [value for _, value in ways._options] == ["login"]
+        await log_in(hand, "root")
+        await hand.seen("● live")
+
+
+async def test_files_that_cannot_be_written_are_said_with_the_reason(site: Site, home: Path) -> None:
+    (home / "lock").mkdir(parents=True)
+    async with dashboard(site, home, name=None) as hand:
+        await log_in(hand, "root")
+        await hand.seen("Cannot lock")
+        await hand.seen("Is a directory.")
+
+
+async def test_passwords_and_tokens_describe_no_worker(hand: Hand, monkeypatch: pytest.MonkeyPatch) -> None:
+    described: list[str] = []
+    make = hand.app.workers._new_worker
+
+    def spy(*given: Any, **named: Any) -> Any:
+        worker = make(*given, **named)
+        described.append(f"{worker.description} {worker.name} {worker!r}")
+        return worker
+
+    monkeypatch.setattr(hand.app.workers, "_new_worker", spy)
+    hand.app.sessions.log_in()
+    await log_in(hand, "root")
+    await hand.gone("Log in to")
+    await hand.go("users")
+    await hand.filled(Users)
+    await hand.press("n")
+    await hand.enter(name="grace", password=PASSWORD)
+    await hand.press("tab")
+    await hand.write(PASSWORD)
+    await hand.press("enter")
+    await hand.hears("Created the user grace.")
+    assert any("log in" in text for text in described)
+    assert not [text for text in described if PASSWORD in text]
+
+
+async def test_no_dialog_that_asks_names_the_command(hand: Hand) -> None:
+    assert (await hand.site.admin.post("/admin/v1/sessions/revoke", json={"user": "root"})).status_code == 200
+    await asked(hand)
+    await hand.seen("Your session has ended.")
+    assert "Log in again" not in hand.text
+
+
+async def test_who_finds_no_daemon_is_told_how_to_add_one(home: Path) -> None:
+    target = resolve(Store(home), {}, url="http://127.0.0.1:9", context=None, token_file=None)
+    app = Dashboard(Launch(Store(home), target, refresh=TICK, theme="llmgate-dark"))
+    async with app.run_test(size=(80, 24)) as pilot:
+        hand = Hand(app, pilot, None)  # type: ignore[arg-type]  # there is no daemon
+        await hand.seen("C: choose or add a daemon")
+
+
 async def test_a_login_elsewhere_is_found_when_it_is_tried_again(site: Site, home: Path) -> None:
     async with dashboard(site, home) as hand:
         await hand.seen("● live")
@@ -177,3 +239,67 @@ async def test_a_renewal_goes_on_when_who_asked_for_it_has_given_up(site: Site, 
     assert renewed.refresh_token != old.refresh_token
     async with AdminClient(site.url, SessionCredentials(store, name, renewed)) as client:
         assert (await client.me()).name == "root"
+
+
+async def stale(site: Site, home: Path) -> tuple[Store, StoredSession]:
+    """A session that has to be renewed before it is used."""
+    store = Store(home)
+    async with AdminClient(site.url) as client:
+        remember(store, "test", site.url, await client.login("root", PASSWORD))
+    session = store.session("test", site.url)
+    assert session is not None
+    old = replace(session, expires_at=0.0)
+    store.save_session("test", old)
+    return store, old
+
+
+async def test_new_tokens_that_cannot_be_saved_are_used_all_the_same(
+    site: Site, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store, old = await stale(site, home)
+    credentials = SessionCredentials(store, "test", old)
+
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as broken:
+        broken.setattr(os, "fsync", full)
+        with pytest.raises(StateUnreadable, match="No space left"):
+            store.save_session("test", old)
+        async with AdminClient(site.url, credentials) as client:
+            assert (await client.me()).name == "root"
+            first = credentials._session
+            credentials._session = replace(first, expires_at=0.0)
+            assert (await client.me()).name == "root"
+        assert credentials._session.refresh_token not in (first.refresh_token, old.refresh_token)
+        assert store.session("test", site.url) == old
+    credentials._session = replace(credentials._session, expires_at=0.0)
+    async with AdminClient(site.url, credentials) as client:
+        assert (await client.me()).name == "root"
+    assert store.session("test", site.url) == credentials._session
+
+
+async def test_who_logs_out_elsewhere_ends_also_what_could_not_be_saved(site: Site, home: Path) -> None:
+    store, old = await stale(site, home)
+    credentials = SessionCredentials(store, "test", old)
+    store.save_session("test", None)
+    async with AdminClient(site.url, credentials) as client:
+        with pytest.raises(AuthenticationFailed, match="not logged in any more"):
+            await client.me()
+
+
+async def test_a_slow_disk_does_not_hold_up_the_screen(site: Site, home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    store, old = await stale(site, home)
+    there = asyncio.get_running_loop()
+    elsewhere: list[bool] = []
+
+    def slow(_: int) -> None:
+        try:
+            elsewhere.append(asyncio.get_running_loop() is not there)
+        except RuntimeError:
+            elsewhere.append(True)
+
+    monkeypatch.setattr(os, "fsync", slow)
+    async with AdminClient(site.url, SessionCredentials(store, "test", old)) as client:
+        assert (await client.me()).name == "root"
+    assert elsewhere == [True]

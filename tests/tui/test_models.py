@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import AsyncIterator
+from typing import Any
 
 import pytest
 
+from llmgate.client.noun import Noun
 from llmgate.tui.dialogs.pulling import Pulling
 from llmgate.tui.screens.models import Loaded, Models, PulledHere
 from tests.fakes import FakeOllama, Script
@@ -154,6 +157,7 @@ async def test_a_pull_is_seen_going_on_and_can_be_left(models: Hand) -> None:
     assert parses(models.twin) == "models pull"
     await models.press("ctrl+s")
     await models.seen("2.0 of 4.0 kB")
+    await models.until(lambda: isinstance(models.app.screen, Pulling), "the picture of the pull")
     await models.seen("50%")
     assert parses(models.twin) == "models pull"
     await models.press("escape")
@@ -177,6 +181,7 @@ async def test_the_picture_of_a_pull_shows_its_end(models: Hand) -> None:
     models.site.ollama.release("go")
     await models.seen("100%")
     await models.seen("It is there.")
+    assert "Stop it" not in models.text
     await models.press("enter")
     await models.until(lambda: len(models.app.screen_stack) == 1, "no dialog")
 
@@ -195,7 +200,8 @@ async def test_a_pull_that_fails_says_why(models: Hand) -> None:
 
 async def test_a_place_that_is_not_clear_is_asked_for_in_the_form(models: Hand, other: FakeOllama) -> None:
     await begin(models, "new:1b")
-    await models.seen("This can be done in several pools: fake, main.")
+    await models.seen("say in which pool")
+    assert models.app.focused is models.app.screen.query_one("#field-pool")
     await models.to("pool")
     await models.press("enter", "down", "down", "enter")
     await models.to("upstream")
@@ -206,6 +212,23 @@ async def test_a_place_that_is_not_clear_is_asked_for_in_the_form(models: Hand, 
     await models.hears("Pulled new:1b onto gpu2.")
     assert "new:1b" in other.models
     assert "new:1b" not in models.site.ollama.models
+
+
+async def test_a_second_key_while_a_daemon_is_slow_makes_no_second_form(
+    models: Hand, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    may_answer, ask = asyncio.Event(), Noun.rows
+
+    async def slow(self: Any, *given: Any, **more: Any) -> Any:
+        await may_answer.wait()
+        return await ask(self, *given, **more)
+
+    monkeypatch.setattr(Noun, "rows", slow)
+    await models.press("n", "n")
+    may_answer.set()
+    await models.seen("Pull a model")
+    await models.press("escape")
+    await models.until(lambda: len(models.app.screen_stack) == 1, "no other form")
 
 
 async def test_a_pull_is_stopped_after_a_question(models: Hand) -> None:

@@ -88,6 +88,15 @@ def test_a_line_of_blocks_tells_nothing_from_little_and_little_from_much() -> No
     assert spark([], 0) == [""]
 
 
+def test_what_is_no_number_is_not_drawn_and_what_is_beyond_all_is_as_high_as_can_be() -> None:
+    inf = float("inf")
+    assert spark([float("nan"), inf, 1e308], 10) == [" ▇▇"]
+    assert spark([inf, 1.0], inf) == ["▇▂"]
+    endless = sight(stats(pool(), requests_per_second=inf, errors_per_second=inf, first_token_p50=float("nan")))
+    for paint in EVERY:
+        paint(endless, 56, 8)
+
+
 def test_a_higher_line_of_blocks_has_the_highest_row_first() -> None:
     assert spark([None, 0, 50, 100], 100, 2) == ["   ▇", " ▁██"]
 
@@ -144,6 +153,45 @@ def test_levels_are_those_of_all_pools_and_the_waits_the_longest() -> None:
     assert rows["aged"][-2:] == ["2", "2"]
     assert rows["all"][-2:] == ["6", "6"]
     assert pane.remark == "oldest waits 40 s"
+
+
+def test_seconds_without_the_daemon_are_blank() -> None:
+    picture = Picture()
+    for second in (0, 1, 2, 4, 64, 65):
+        picture.fold(stats(pool(), at=NOW + timedelta(seconds=second)))
+    assert picture.count == 65  # one second that was left out is only an unsteady beat
+    assert picture.history("waiting") == [3.0] * 4 + [None] * 59 + [3.0] * 2
+    assert list(picture.silences) == [(NOW + timedelta(seconds=4), NOW + timedelta(seconds=64))]
+    drawn = next(text for text in lines(line.depth(Sight(picture, NOW, Log()), 60, 8)) if text.startswith("all"))
+    assert "▇" + " " * 10 in drawn
+    picture.fold(stats(pool(), at=NOW + timedelta(days=900)))
+    assert len(picture.history("waiting")) == SECONDS
+    assert picture.still().silences == picture.silences
+    picture.fold(stats(pool(), at=NOW))  # a clock that was set back
+    assert picture.history("waiting")[-2:] == [3.0, 3.0]
+
+
+def test_tokens_of_an_answer_that_is_still_written_are_not_missed_without_a_word() -> None:
+    assert line.traffic(sight(stats(pool(running=1))), 60, 8).remark == "counted when answered"
+    assert line.traffic(sight(stats(pool(running=0))), 60, 8).remark == "no requests yet"
+
+
+def test_how_many_more_run_is_told_in_the_frame() -> None:
+    def held(number_: int) -> schemas.Running:
+        return schemas.Running(
+            ticket_id=f"t{number_}", pool="gpu", model="m", owner="key:1", level=2, upstream="u", running_for=number_
+        )
+
+    few = work.running(sight(stats(pool(running=4)), running=[held(n) for n in range(4)]), 38, 4)
+    assert (len(few.lines), few.remark) == (4, "longest first, and 1 more")
+    many = sight(stats(pool(running=5000)), running=[held(n) for n in range(work.FIRST)])
+    assert work.running(many, 38, 4).remark == "longest first, and 4,997 more"
+    assert lines(work.top(many, 50, 8))[1].split()[1] == "200+"
+
+
+def test_what_cannot_be_asked_for_is_said() -> None:
+    known = sight(stats(pool()), upstreams=[upstream()], faults={"running": "It is not understood."})
+    assert lines(verdict.verdict(known, 80, 1))[0] == "▲ Not known, who runs: It is not understood"
 
 
 def test_the_lines_go_back_as_far_as_there_is_something() -> None:
@@ -265,6 +313,38 @@ def test_what_is_asked_for_and_told_by_the_stream_is_shown_once() -> None:
     log.past([finished(1), finished(2)], [])
     log.add([finished(2), finished(3)])
     assert len(told(log)) == 3
+
+
+def test_what_happened_meanwhile_is_asked_for_again_and_shown_once() -> None:
+    log = Log()
+    log.past([finished(1)], [])
+    log.add([finished(2)])
+    log.past([finished(1), finished(2), finished(3)], [])
+    assert len(told(log)) == 3
+
+
+def test_an_event_of_a_newer_daemon_that_only_calls_itself_one_of_ours_is_left_out() -> None:
+    log = Log()
+    kinds = ("request.finished", "request.refused", "ticket.promoted", "upstream.changed", "activity", "lost", "new")
+    log.add([schemas.FeedEvent(type=kind, at=NOW, daemon="d") for kind in kinds])
+    assert told(log) == []
+    log.add([finished(1, at=NOW.replace(tzinfo=None), finished_at=NOW.replace(tzinfo=None)), finished(2)])
+    log.past([finished(3)], [])
+    assert len(told(log)) == 3
+
+
+def test_when_the_daemon_could_not_be_heard_stands_between_the_events() -> None:
+    log = Log()
+    log.add([finished(1), finished(90_000)])
+    before, after = NOW + timedelta(seconds=10), NOW + timedelta(seconds=70)
+    assert told(log.still([(before, after), (NOW + timedelta(seconds=100), None)])) == [
+        "no news from the daemon",
+        "ann · llama3.2: 40 tokens in 2.0 s",
+        "the daemon answers again, after 60 s",
+        "no news from the daemon",
+        "ann · llama3.2: 40 tokens in 2.0 s",
+    ]
+    assert len(told(log)) == 2
 
 
 def test_what_was_lost_is_said() -> None:

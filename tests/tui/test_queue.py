@@ -92,6 +92,7 @@ async def test_load_arrives_and_is_seen(hand: Hand) -> None:
         assert rows[0][-1] == "fake"
         await hand.press("enter")
         await hand.seen("submitted at level")
+        await hand.seen("as of")
         await hand.press("escape", "v")
         listing = await hand.filled(Running)
         await hand.until(lambda: len(listing.table.rows) == 1, "who runs")
@@ -141,6 +142,32 @@ async def test_plus_and_minus_move_by_a_level_at_once(hand: Hand) -> None:
         listing = hand.listing(Waiting)
         await hand.until(lambda: listing.check_action("act", ("queue_level_plus",)) is None, "no level above 1")
         assert listing.check_action("act", ("queue_level_minus",)) is True
+
+
+async def test_of_quick_presses_the_last_level_is_asked_for_last(hand: Hand, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[int] = []
+    slow = asyncio.Event()
+    really = AdminClient.set_level
+
+    async def set_level(client: AdminClient, ticket: str, level: int) -> schemas.Waiting:
+        if not asked:
+            asked.append(level)
+            await slow.wait()
+        else:
+            asked.append(level)
+        return await really(client, ticket, level)
+
+    monkeypatch.setattr(AdminClient, "set_level", set_level)
+    await hand.go("queue")
+    async with line(hand.site, 4):
+        row = await of(hand, "four1")
+        await hand.press("plus")
+        await hand.until(lambda: asked == [3], "the first")
+        await hand.filled(Waiting, again=True)  # with the row as it is at the daemon
+        await hand.press("plus", "plus")
+        slow.set()
+        await moved_to(hand, row.ticket_id, 1)
+        assert asked == [3, 1]
 
 
 async def test_a_request_is_taken_out_and_cancel_is_the_default(hand: Hand) -> None:
@@ -199,6 +226,15 @@ async def test_the_pool_of_a_waiting_request_is_paused_and_resumed(hand: Hand) -
     async with line(hand.site, 3) as (first, sent):
         await of(hand, "three1")
         await hand.press("P")
+        await hand.seen("Pause the pool fake, for everybody?")
+        await hand.seen("1 now wait there.")
+        assert parses(twin_on(hand)) == "queue pause"
+        await hand.press("enter")
+        await hand.gone("Pause the pool fake")
+        assert hand.told == []
+        await hand.press("P")
+        await hand.seen("Pause the pool fake")
+        await hand.press("right", "enter")
         assert parses((await hand.hears("The pool fake is paused")).partition("\n")[2]) == "queue pause"
         await hand.seen("pool fake is paused")
         hand.site.ollama.release("first")
@@ -234,6 +270,8 @@ async def test_pools_are_seen_paused_drained_and_resumed(hand: Hand) -> None:
         await hand.seen("llama3.2:latest")
         assert parses(twin_on(hand)) == "pools show"
         await hand.press("escape", "P")
+        await hand.seen("Pause the pool fake")
+        await hand.press("right", "enter")
         await hand.hears("The pool fake is paused")
         await hand.until(lambda: listing.table.rows[0].state == "paused", "the pool paused")
         await hand.press("D")

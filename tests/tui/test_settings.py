@@ -12,6 +12,7 @@ from llmgate import schemas
 from llmgate.config import load
 from llmgate.tui.forms import Kind
 from llmgate.tui.screens.settings import Settings, chosen, field_of, reloaded, typed
+from llmgate.values import sized
 from tests.admin.harness import Site, run_site
 from tests.tui.harness import Hand, dashboard, parses
 
@@ -49,17 +50,46 @@ async def test_a_number_is_judged_as_one_types_and_set_in_the_daemon(hand: Hand)
 
 async def test_choices_and_switches_are_chosen(hand: Hand) -> None:
     await opened(hand, "log.level")
-    await hand.press("e", "enter", "down", "enter")
+    await hand.press("e")
+    await hand.seen("It takes")
+    await hand.press("enter", "down", "enter")
     assert hand.twin == "llmgate settings set log.level warning"
     await hand.press("ctrl+s")
     await hand.hears("log.level is warning now")
     await opened(hand, "auth.registration")
-    await hand.press("e", "enter", "up", "enter")
+    await hand.press("e")
+    await hand.seen("It takes")
+    await hand.press("enter", "up", "enter")
     assert hand.twin == "llmgate settings set auth.registration off"
     assert parses(hand.twin) == "settings set"
     await hand.press("ctrl+s")
     await hand.hears("auth.registration is no now")
     assert (await told(hand, "auth.registration"))["value"] is False
+
+
+async def test_a_form_begins_with_what_holds_now(hand: Hand) -> None:
+    listing = await opened(hand, AGING)
+    await hand.press("space")
+    await hand.site.admin.put(f"/admin/v1/settings/{AGING}", json={"value": 20})
+    assert listing.table.row is not None
+    assert listing.table.row.value == 30.0
+    await hand.press("e")
+    await hand.seen("Now it is 20")
+
+
+def test_a_newer_daemon_may_have_values_that_are_not_known_here() -> None:
+    setting = schemas.Setting.model_validate(
+        {"key": "x.y", "value": "zzz", "default": "a", "origin": "default", "mutable": True, "description": ""}
+        | {"accepts": {"enum": ["a", "b"]}, "updated_at": None, "updated_by": None}
+    )
+    assert field_of(setting).choices == ("a", "b", "zzz")
+
+
+def test_behind_a_number_of_bytes_stands_how_much_that_is() -> None:
+    assert sized("server.max_body_bytes", 33554432) == "33554432 (32 MiB)"
+    assert sized("server.max_body_bytes", 512) == 512
+    assert sized("queue.window", 2000) == 2000
+    assert sized("queue.aging_seconds", 0.25) == "0.25"
 
 
 async def test_a_change_is_taken_back_after_a_question(hand: Hand) -> None:
@@ -92,7 +122,9 @@ async def test_what_cannot_be_changed_says_why(hand: Hand) -> None:
 async def test_being_locked_out_is_a_warning(hand: Hand) -> None:
     await hand.site.made("whitelist", cidr="127.0.0.1/32", label="here")
     await opened(hand, "auth.whitelist")
-    await hand.press("e", "enter", "up", "enter", "ctrl+s")
+    await hand.press("e")
+    await hand.seen("Now it is")
+    await hand.press("enter", "up", "enter", "ctrl+s")
     await hand.seen("Do it all the same")
     assert hand.twin == "llmgate settings set auth.whitelist off --force"
     assert parses(hand.twin) == "settings set"

@@ -11,7 +11,7 @@ from rich.cells import cell_len
 
 from llmgate import __version__, schemas
 from llmgate.tui.screens.system import System
-from llmgate.tui.screens.system_panes import PANES, daemon, gpus, logins, machine, process, work
+from llmgate.tui.screens.system_panes import PANES, daemon, gpus, logins, machine, process, unmeasured, work
 from llmgate.tui.widgets.panel import Pane
 from llmgate.tui.widgets.spark import bar
 from tests.admin.harness import Site
@@ -149,6 +149,16 @@ def test_gpus_have_two_lines_each_where_there_is_room() -> None:
     assert "87 % busy" in roomy
     assert "71 °C" in roomy
     assert "not known" in narrow
+
+
+def test_the_cpu_is_not_told_before_it_was_measured() -> None:
+    assert text_of(machine(unmeasured(told()), NOW, 36, 4)).splitlines()[0] == "cpu     … of 16 cores"
+    assert unmeasured(told(machine=None)).machine is None
+
+
+def test_failed_logins_are_those_since_the_daemon_was_started() -> None:
+    assert logins(told(), NOW, 36, 4).remark == "24 h"
+    assert logins(told(started_at=NOW - timedelta(hours=2)), NOW, 36, 4).remark == "since 12:30"
 
 
 def test_failed_logins_are_told_hour_by_hour() -> None:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Any
 
-from llmgate.tui.screens.tokens import Tokens
+from llmgate import schemas
+from llmgate.tui.screens.tokens import Tokens, state
 from tests.admin.harness import PASSWORD, Site
 from tests.tui.harness import Hand, parses
 
@@ -27,7 +29,7 @@ async def test_a_token_is_made_shown_this_once_and_makes_an_account(hand: Hand) 
     await hand.press("n")
     await hand.seen("New registration token")
     for field, wrong, complaint, right in (
-        ("max_uses", "0", "greater than or equal to 1", "2"),
+        ("max_uses", "0", "write a whole number from 1 to 100000", "2"),
         ("max_uses", "two", "write a whole number", "2"),
         ("expires_at", "tomorrow", "'tomorrow' is no time", "7d"),
     ):
@@ -48,7 +50,7 @@ async def test_a_token_is_made_shown_this_once_and_makes_an_account(hand: Hand) 
     await hand.press("c")
     secret = hand.app.clipboard
     assert secret in hand.text
-    await hand.press("enter")
+    await hand.press("tab", "enter")
     await hand.gone("Hand it over now")
     await hand.seen("for Ann's course")
     assert secret not in hand.text + "".join(hand.told)
@@ -121,3 +123,9 @@ async def test_tokens_are_filtered_and_everything_of_one_is_shown(hand: Hand) ->
     assert parses(hand.twin) == "tokens show"
     await hand.press("y")
     assert hand.app.clipboard == spent["id"]
+
+
+async def test_an_end_without_an_offset_is_one_all_the_same(site: Site) -> None:
+    token = schemas.NewRegistrationToken.model_validate(await site.made("tokens", label="course"))
+    for year, expected in ((2000, "expired"), (3000, "usable")):
+        assert state(token.model_copy(update={"expires_at": datetime(year, 1, 1)})) == expected  # noqa: DTZ001

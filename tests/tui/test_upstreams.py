@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
+from textual.widgets import Input
 
 from llmgate.tui.screens.pools import Pools
 from llmgate.tui.screens.upstreams import Upstreams
@@ -35,6 +36,8 @@ async def test_an_upstream_is_added_with_a_form(hand: Hand, other: FakeOllama) -
     await hand.seen("New upstream")
     await hand.enter(name="Bad Name", url="nonsense", slots="many")
     await hand.seen("write a whole number")
+    await hand.enter(url=other.url + "/v1/")
+    await hand.seen("leave /v1 or /api away")
     await hand.enter(name="gpu2", url=other.url, slots="3", pool="main", api_key="top-secret", idle_timeout="60.5")
     await hand.gone("write a whole number")
     assert "top-secret" not in hand.text
@@ -140,10 +143,39 @@ async def test_the_screen_hears_of_an_upstream_that_is_gone(
     await other.stop()
     await hand.site.gateway.services.upstreams.refresh(["gpu2"])
     await hand.seen("offline")
-    await hand.seen("The upstream")
+    await hand.seen("cannot be reached")
     await other.start()
     await hand.site.gateway.services.upstreams.refresh(["gpu2"])
     await hand.gone("offline")
+
+
+async def test_a_change_begins_with_what_holds_now(hand: Hand, other: FakeOllama) -> None:
+    await hand.site.made("upstreams", name="gpu2", url=other.url)
+    await hand.on(Upstreams, "gpu2")
+    await hand.press("space")
+    await hand.site.admin.patch("/admin/v1/upstreams/gpu2", json={"slots": 7})
+    await hand.press("e")
+    await hand.seen("Change the upstream gpu2")
+    assert hand.app.screen.query_one("#field-slots", Input).value == "7"
+
+
+async def test_how_many_requests_run_on_an_upstream_is_seen(hand: Hand, other: FakeOllama) -> None:
+    listing = await hand.filled(Upstreams)
+    await hand.until(lambda: listing.table.rows[0].name == "fake", "the upstream")
+    await hand.seen(f" 0/{listing.table.rows[0].slots}")
+
+
+async def test_a_pool_is_paused_drained_and_resumed(hand: Hand, other: FakeOllama) -> None:
+    await hand.press("v")
+    listing = await hand.on(Pools, "fake")
+    assert {action.verb for action in listing.actions} == {"queue pause", "queue resume", "queue drain"}
+    await hand.press("D")
+    await hand.seen("Refuse every new request of the pool fake?")
+    await hand.press("right", "enter")
+    await hand.hears("The pool fake drains")
+    await hand.until(lambda: listing.table.rows[0].state == "draining", "its state")
+    await hand.press("R")
+    await hand.hears("The pool fake is resumed.")
 
 
 async def test_upstreams_are_searched(hand: Hand, other: FakeOllama) -> None:

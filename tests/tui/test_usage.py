@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
+from datetime import UTC, datetime, timedelta, timezone
+from typing import Any
+
 import pytest
 
+from llmgate import schemas
+from llmgate.client.usage import Usage as UsageClient
 from llmgate.daemon.admin import usage as api
 from llmgate.daemon.queue.ticket import Outcome
 from llmgate.tui.filters import Filter
 from llmgate.tui.screens import usage
 from llmgate.tui.screens.requests import OUTCOMES, Requests
 from llmgate.tui.screens.usage import Chart
+from llmgate.tui.screens.usage_sums import MEASURES, MOST_MOMENTS, account, labels, moments
 from tests.admin.test_usage import HOUR, NOW, finished, log, some
 from tests.tui.harness import Hand, parses
 
@@ -131,6 +138,49 @@ async def test_finished_requests_are_filtered_at_the_daemon(hand: Hand) -> None:
     await hand.press("ctrl+u")
     await hand.write("outcome:lost")
     await hand.seen("outcome is one of")
+
+
+def test_a_time_that_no_calendar_holds_does_not_hold_up_the_screen() -> None:
+    for since, until in (((1, 1), (2026, 11)), ((1000, 1), (2026, 11)), ((9999, 1), (9999, 12)), ((2026, 11), (1, 1))):
+        for by in ("hour", "day"):
+            found = moments(by, datetime(*since, 2, tzinfo=UTC), datetime(*until, 2, tzinfo=UTC))
+            assert 1 <= len(found) <= MOST_MOMENTS
+            assert len(labels("hour", found, timezone(timedelta(hours=14)))) == len(found)
+    days = moments("day", datetime(1000, 1, 1, tzinfo=UTC), datetime(2026, 11, 25, 14, tzinfo=UTC))
+    assert days[-1] == datetime(2026, 11, 25, tzinfo=UTC)
+
+
+@pytest.mark.parametrize("key", ["bad", "2026-W48-9", "", "9999-12-31T23:59:59-14:00"])
+def test_a_sum_of_no_time_is_counted_and_not_drawn(key: str) -> None:
+    row = {"key": key, "name": "x", "requests": 2, "errors": 0, "input_tokens": 1, "output_tokens": 1}
+    row |= {"wait_seconds": 0.0, "refused": 0, "then_key": "a", "then_name": "a"}
+    told = {"since": "2026-11-24T14:00Z", "until": "2026-11-25T14:00Z", "group_by": "hour", "data": [row]}
+    found = account(schemas.UsageReport.model_validate(told), None, MEASURES[0], "user")
+    assert [group.requests for group in found.groups] == [2]
+    assert sum(map(sum, (one.values for one in found.series))) == 0
+
+
+async def test_what_is_frozen_stands_still_altogether(hand: Hand, monkeypatch: pytest.MonkeyPatch) -> None:
+    listing = await opened(hand)
+    await hand.seen("0 requests, 0 errors")
+    begun, may_end, ask = asyncio.Event(), asyncio.Event(), UsageClient.report
+
+    async def slow(self: UsageClient, **given: Any) -> schemas.UsageReport:
+        begun.set()
+        await may_end.wait()
+        return await ask(self, **given)
+
+    monkeypatch.setattr(UsageClient, "report", slow)
+    await some(hand.site)
+    listing.mark()
+    await hand.until(begun.is_set, "the question")
+    await hand.press("space")
+    may_end.set()
+    await hand.until(lambda: listing._dirty, "the answer, which is not shown")
+    await hand.pilot.pause()
+    assert "0 requests, 0 errors" in hand.text
+    await hand.press("space")
+    await hand.seen("4 requests, 1 errors")
 
 
 def test_every_outcome_is_known_and_every_filter_is_an_option_of_the_twin() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from llmgate.tui.screens.whitelist import Whitelist
@@ -29,7 +30,10 @@ async def test_a_network_is_added_and_let_in(hand: Hand) -> None:
     await hand.seen("Let a network in")
     await hand.enter(cidr="127.0.0.300")
     await hand.seen("write 10.1.2.3, 10.1.0.0/16 or 2001:db8::/32")
+    await hand.enter(cidr="127.0.0.5/8")
+    await hand.seen("127.0.0.5/8 is the network 127.0.0.0/8")
     await hand.enter(cidr="127.0.0.0/8", label="this host", expires_at="soon")
+    await hand.gone("is the network")
     await hand.seen("'soon' is no time")
     await hand.enter(expires_at="30d")
     await hand.to("level")
@@ -154,3 +158,11 @@ async def test_it_is_said_when_no_entry_counts(hand: Hand) -> None:
     await hand.press("enter", "enter")
     await hand.seen("IP whitelist: 10.0.0.0/8")
     assert parses(hand.twin) == "whitelist show"
+
+
+async def test_of_another_daemon_nothing_is_known(hand: Hand) -> None:
+    await hand.site.admin.put("/admin/v1/settings/auth.whitelist", json={"value": False})
+    await hand.go("whitelist")
+    await hand.seen("The whitelist is off")
+    await hand.app.switch(replace(hand.app.link.target, url="http://127.0.0.1:9", context=None, session=None))
+    await hand.gone("The whitelist is off")

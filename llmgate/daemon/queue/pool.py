@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from llmgate.daemon.queue.figures import Figures
@@ -57,6 +58,22 @@ class Pool:
         self.figures.arrivals.note(now)
         self.line.add(ticket, now)
         self._models[ticket.model] += 1
+
+    def enter_at(self, ticket: Ticket, level: int, since: float, *, aged: bool, moved: bool) -> None:
+        """Put a ticket where it has been elsewhere; ``moved``: an administrator has put it at another level."""
+        self.line.add_at(ticket, level, aged=aged, since=since)
+        if moved:
+            self.look_anew()
+
+    def set_level(self, ticket_id: str, level: int, now: float) -> None:
+        """Move a waiting ticket. Whoever did it sees at once where it stands now."""
+        self.line.set_level(ticket_id, level, now)
+        self.look_anew()
+
+    def look_anew(self) -> None:
+        """Work the positions out when they are asked for next, however old they are: what an administrator has done
+        is seen at once. It costs as much as any look, and only then."""
+        self._digest = replace(self._digest, made_at=-math.inf)
 
     def leave(self, ticket: Ticket) -> None:
         """Take a ticket out, if the line has not handed it out already."""

@@ -201,6 +201,7 @@ class WaitingRoom:
         place = self._places.get(ticket_id)
         if place is not None:
             self._end(place, CancelledByAdmin())
+            self._pools[place.ticket.pool].look_anew()
         return place is not None
 
     def set_level(self, ticket_id: str, level: int) -> bool:
@@ -209,7 +210,7 @@ class WaitingRoom:
         if place is None:
             return False
         pool, now = self._pools[place.ticket.pool], self.now()
-        pool.line.set_level(ticket_id, level, now)
+        pool.set_level(ticket_id, level, now)
         self._tend(pool, now)
         return True
 

@@ -27,6 +27,7 @@ class Dialog(ModalScreen[Result]):
     Dialog .buttons { height: auto; width: 1fr; align-horizontal: right; margin: 1 0 0 0; }
     Dialog .buttons Button { margin: 0 0 0 2; min-width: 10; height: 1; border: none !important; line-pad: 1; }
     Dialog .buttons Button:disabled { border: none !important; text-style: dim; }
+    Dialog .buttons Button:disabled:ansi, Dialog .buttons Button.-active:ansi { border: none !important; }
     Dialog .buttons Button:focus { text-style: reverse bold; }
     Dialog .fault { color: $text-error; width: 1fr; height: auto; }
     Dialog .note { color: $text-muted; width: 1fr; height: auto; }

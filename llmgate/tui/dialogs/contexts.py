@@ -42,6 +42,7 @@ class Contexts(Dialog[Target]):
     Contexts RowTable { height: 10; background: $surface; }
     """
     BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("u", "use", "Use"),
         Binding("l", "log_in", "Log in"),
         Binding("n", "create", "New"),
         Binding("e", "rename", "Rename"),
@@ -104,6 +105,8 @@ class Contexts(Dialog[Target]):
         except LLMGateError as failure:
             self._fault(told(failure))
             return
+        if not self.query(RowTable):  # closed meanwhile
+            return
         self.table.show(contexts)
         if self._wanted:
             self.table.move_to(self._wanted)
@@ -113,21 +116,26 @@ class Contexts(Dialog[Target]):
     def moved(self, event: RowTable.Moved) -> None:
         event.stop()
         context = self.table.row
-        text = "" if context is None else f"Enter goes there: $ {twin('context use', context.name)}"
+        use = "" if context is None else twin("context use", context.name)
+        text = f"Enter shows it here.  u: use it in commands too: $ {use}" if use else ""
         self.query_one("#twin", Static).update(Content(text))
 
     def _fault(self, text: str) -> None:
-        self.query_one("#fault", Static).update(Content(clean(text)))
+        for fault in self.query("#fault").results(Static):  # none when it was closed meanwhile
+            fault.update(Content(clean(text)))
 
     # -- what is done --------------------------------------------------------------------------
 
     @on(RowTable.Chosen)
     def chosen(self, event: RowTable.Chosen) -> None:
         event.stop()
-        self.action_use()
+        self._with(lambda context: self._sessions.show(context.name))
 
     def action_use(self) -> None:
-        self._with(lambda context: self._sessions.use(context.name))
+        async def use(context: Known) -> None:
+            await self._sessions.use(context.name)
+
+        self._with(use)
 
     def action_log_in(self) -> None:
         if self.table.row is None:

@@ -15,6 +15,7 @@ from textual.widgets import Static
 
 from llmgate.text import cell, clean
 from llmgate.tui.dialogs.base import Reading
+from llmgate.tui.twin import shown_twin
 from llmgate.tui.widgets.hints import Hints
 
 
@@ -40,12 +41,12 @@ class Facts(Reading):
         drawn.add_column()
         drawn.add_column(overflow="fold")  # a hash is one long word, of which every digit counts
         for title, value in self._facts:
-            drawn.add_row(Text(title, style="dim"), Text(cell(value)))
+            drawn.add_row(Text(clean(title), style="dim"), Text(cell(value)))
         with Vertical(classes="box") as box:
             box.border_title = Content(clean(self._title))
             with VerticalScroll():
                 yield Static(drawn, classes="facts")
-            yield Static(Content(f"$ {self._twin}"), classes="twin")
+            yield Static(Content(f"$ {shown_twin(self.app, self._twin)}"), classes="twin")
         yield Hints()
 
     def action_copy(self) -> None:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Any, ClassVar
 
+from rich.text import Text
 from textual import on, work
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
@@ -18,15 +20,17 @@ from llmgate.errors import LLMGateError
 from llmgate.text import clean
 from llmgate.tui.dialogs.base import Dialog
 from llmgate.tui.dialogs.confirm import Confirm
-from llmgate.tui.errors import told
+from llmgate.tui.errors import Outdated, told
 from llmgate.tui.forms import Field, Fill, Form, Kind
 from llmgate.tui.forms.fields import fill
-from llmgate.tui.twin import forced
+from llmgate.tui.twin import forced, shown_twin
+from llmgate.tui.widgets.entry import Entry
 from llmgate.tui.widgets.hints import Hints
 
-NONE = "(none)"
-"""How a choice of nothing is shown."""
 SWITCH = (("yes", "on"), ("no", "off"))
+TWICE = "is not the same twice"
+PAUSE = 0.2
+"""Seconds after the last key before the daemon is asked for a suggestion."""
 
 
 class Filling(Dialog[Any]):
@@ -41,6 +45,7 @@ class Filling(Dialog[Any]):
     Filling Input, Filling Select { width: 1fr; }
     Filling .complaint { color: $text-error; padding: 0 0 0 24; height: auto; display: none; }
     Filling #fault { display: none; margin: 1 0 0 0; }
+    Filling .complaint.-remark { color: $text-muted; }
     Filling .complaint.-shown, Filling #fault.-shown { display: block; }
     Filling .twin { max-height: 4; }
     """
@@ -65,6 +70,8 @@ class Filling(Dialog[Any]):
         self._typed = {field.name: field.was for field in form.fields}
         self._again: dict[str, str] = {}
         self._touched: set[str] = set()
+        self.sent = ""
+        """The twin of what was sent."""
         self._sending = False
 
     def compose(self) -> ComposeResult:
@@ -87,8 +94,9 @@ class Filling(Dialog[Any]):
         with Horizontal(classes="field"):
             yield Static(Content(field.label + ("*" if field.required else "")), classes="label")
             if field.kind is Kind.CHOICE:
-                options = [(choice or NONE, choice) for choice in field.choices]
-                yield Select(options, value=field.was, allow_blank=False, compact=True, id=f"field-{field.name}")
+                yield Select(
+                    _options(field), value=field.was, allow_blank=False, compact=True, id=f"field-{field.name}"
+                )
             elif field.kind is Kind.SWITCH:
                 yield Select(
                     SWITCH, value=field.was or "off", allow_blank=False, compact=True, id=f"field-{field.name}"
@@ -101,10 +109,10 @@ class Filling(Dialog[Any]):
                 yield self._line(field, f"again-{field.name}", "")
         yield Static(classes="complaint", id=f"complaint-{field.name}")
 
-    def _line(self, field: Field, id: str, hint: str) -> Input:  # noqa: A002  as Textual calls it
+    def _line(self, field: Field, id: str, hint: str) -> Entry:  # noqa: A002  as Textual calls it
         was = "" if field.kind is Kind.SECRET else clean(field.was)
         known = _Known(self._current, field.suggest) if field.suggest is not None else None
-        return Input(
+        return Entry(
             was, placeholder=clean(hint), password=field.kind is Kind.SECRET, suggester=known, compact=True, id=id
         )
 
@@ -117,7 +125,9 @@ class Filling(Dialog[Any]):
     @on(Input.Changed)
     def typed(self, event: Input.Changed) -> None:
         kind, _, name = (event.input.id or "").partition("-")
-        (self._again if kind == "again" else self._typed)[name] = event.value
+        was = self._was(name)
+        value = was if event.value == clean(was) else event.value  # what cannot be shown is not changed by showing it
+        (self._again if kind == "again" else self._typed)[name] = value
         self._changed(name)
 
     @on(Select.Changed)
@@ -127,13 +137,16 @@ class Filling(Dialog[Any]):
         self._changed(name)
 
     def _changed(self, name: str) -> None:
-        if self._typed[name] != next(field.was for field in self._form.fields if field.name == name):
+        if self._typed[name] != self._was(name):
             self._touched.add(name)
         self._refuse("")
         self._judge()
         complaint = self.query_one(f"#complaint-{name}")
         if complaint.has_class("-shown"):
             complaint.call_after_refresh(complaint.scroll_visible, animate=False)
+
+    def _was(self, name: str) -> str:
+        return next(field.was for field in self._form.fields if field.name == name)
 
     def _refuse(self, text: str) -> None:
         """Say why it is not done; "" for nothing."""
@@ -147,14 +160,21 @@ class Filling(Dialog[Any]):
         faults = dict(found.faults)
         for field in self._form.fields:
             if field.repeated and self._typed[field.name] != self._again.get(field.name, ""):
-                faults.setdefault(field.name, "is not the same twice")
+                faults.setdefault(field.name, TWICE)
             seen = everything or (field.name in self._touched and not (field.repeated and not self._again))
-            complaint = self.query_one(f"#complaint-{field.name}", Static)
-            text = faults.get(field.name, "") if seen else ""
-            complaint.update(Content(clean(text)))
-            complaint.set_class(bool(text), "-shown")
-        self.query_one("#twin", Static).update(Content(f"$ {found.twin}"))
+            self._remark(field, faults.get(field.name, ""), seen)
+        self.query_one("#twin", Static).update(Content(f"$ {shown_twin(self.app, found.twin)}"))
         return Fill(found.values, faults, found.twin, found.body)
+
+    def _remark(self, field: Field, fault: str, seen: bool) -> None:
+        """Below a field: what is wrong with it, or what is worth saying of it."""
+        text = fault if seen else ""
+        if not fault and field.says is not None:
+            text = field.says(self._typed[field.name])
+        complaint = self.query_one(f"#complaint-{field.name}", Static)
+        complaint.update(Content(clean(text)))
+        complaint.set_class(bool(text), "-shown")
+        complaint.set_class(not fault, "-remark")
 
     # -- sending -------------------------------------------------------------------------------
 
@@ -165,6 +185,7 @@ class Filling(Dialog[Any]):
     @on(Button.Pressed, "#send")
     def action_send(self) -> None:
         found = self._judge(everything=True)
+        self.sent = shown_twin(self.app, found.twin)
         if found.faults:
             self._complain(found.faults)
         elif not self._sending:
@@ -176,9 +197,10 @@ class Filling(Dialog[Any]):
         others = [f"{name}: {text}" if name else text for name, text in faults.items() if name not in known]
         self._refuse("; ".join(others))
         if known:
-            self.query_one(f"#field-{known[0]}").focus()
+            which = "again" if faults[known[0]] == TWICE else "field"
+            self.query_one(f"#{which}-{known[0]}").focus()
 
-    @work(exclusive=True)
+    @work(exclusive=True, description="send the form")  # else Textual describes it by what was typed, passwords too
     async def _send(self, found: Fill) -> None:
         self._busy(True)
         try:
@@ -187,10 +209,10 @@ class Filling(Dialog[Any]):
             self._refuse(told(failure))
             self._failed(failure)
         else:
-            if result is not None:
+            if result is not None:  # it is done, and stays so: keys may still come that were meant for the form
                 self.dismiss(result)
-        finally:
-            self._busy(False)
+                return
+        self._busy(False)
 
     async def _sent(self, found: Fill) -> Any:
         """What came of it; None when it would have locked its author out, and that is not wanted."""
@@ -200,7 +222,8 @@ class Filling(Dialog[Any]):
         except LLMGateError as warning:
             if type(warning) not in self._form.warnings:
                 raise
-            question = Confirm(warning.message, "Do it all the same", forced(found.twin))
+            command = found.twin if isinstance(warning, Outdated) else forced(found.twin)
+            question = Confirm(warning.message, "Do it all the same", command)
             if not await self.app.push_screen_wait(question):
                 return None
             return await self._form.send(self._current(), body, True)
@@ -219,7 +242,8 @@ class Filling(Dialog[Any]):
 
     def action_leave(self) -> None:
         if self._touched and not self._sending:
-            self.app.push_screen(Confirm("Throw away what you typed?", "Throw away"), self._left)
+            question = Confirm("Throw away what you typed?", "Throw away", cancel="Keep editing")
+            self.app.push_screen(question, self._left)
         elif not self._sending:
             self.dismiss(None)
 
@@ -236,10 +260,26 @@ class _Known(Suggester):
     ) -> None:
         super().__init__(use_cache=False, case_sensitive=True)
         self._client, self._suggest = client, suggest
+        self._wanted = ""
+        self._found: str | None = None
 
     async def get_suggestion(self, value: str) -> str | None:
+        """What was found last is kept as long as it fits; whoever types on is not asked for."""
+        self._wanted = value
+        if self._found is not None and self._found.startswith(value):
+            return self._found
+        await asyncio.sleep(PAUSE)
+        if self._wanted != value:
+            return None
         try:
             found = await self._suggest(self._client(), value)
         except LLMGateError:
             return None
-        return None if found is None else clean(found)
+        self._found = None if found is None else clean(found)
+        return self._found
+
+
+def _options(field: Field) -> list[tuple[Text, str]]:
+    """What can be chosen, and what was, though it is none of it: a newer daemon may know more. Never read as markup."""
+    choices = field.choices if field.was in field.choices else (field.was, *field.choices)
+    return [(Text(clean(choice) or field.none), choice) for choice in choices]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 
+from pydantic import SecretStr
 from textual import on, work
 from textual.app import ComposeResult
 from textual.containers import Horizontal, Vertical
@@ -17,6 +18,7 @@ from llmgate.text import clean
 from llmgate.tui.dialogs.base import Dialog
 from llmgate.tui.errors import told
 from llmgate.tui.twin import twin
+from llmgate.tui.widgets.entry import Entry
 
 WAYS = (
     ("Log in", "login"),
@@ -26,7 +28,7 @@ WAYS = (
 
 CONTEXTS = "contexts"
 """The answer of who wants to go to another daemon instead."""
-Try = Callable[[str, str, str, str], Awaitable[Target]]
+Try = Callable[[str, SecretStr, str, SecretStr], Awaitable[Target]]
 """Way, token, name, password: where to go then, or raises what was wrong with them."""
 
 
@@ -42,8 +44,12 @@ class Login(Dialog[Target | str]):
     Login #again-field { display: none; }
     """
 
-    def __init__(self, url: str, context: str | None, reason: str, attempt: Try, *, name: str = "") -> None:
+    def __init__(
+        self, url: str, context: str | None, reason: str, attempt: Try, *, name: str = "", accounts: bool = True
+    ) -> None:
+        """``accounts``: whether one can be made here as well."""
         super().__init__()
+        self._ways = WAYS if accounts else WAYS[:1]
         self._url, self._known_as, self._reason, self._try, self._user = url, context, reason, attempt, name
         self._sending = False
 
@@ -56,15 +62,15 @@ class Login(Dialog[Target | str]):
                 yield Static(
                     Content("Careful: this is not encrypted; the password can be read on the way."), classes="fault"
                 )
-            yield from _field("way", Select(WAYS, value="login", allow_blank=False, compact=True, id="way"))
+            yield from _field("way", Select(self._ways, value="login", allow_blank=False, compact=True, id="way"))
             with Horizontal(classes="field", id="token-field"):
                 yield Static("token", classes="label")
-                yield Input(password=True, compact=True, id="token")
-            yield from _field("name", Input(clean(self._user), compact=True, id="name"))
-            yield from _field("password", Input(password=True, compact=True, id="password"))
+                yield Entry(password=True, compact=True, id="token")
+            yield from _field("name", Entry(clean(self._user), compact=True, id="name"))
+            yield from _field("password", Entry(password=True, compact=True, id="password"))
             with Horizontal(classes="field", id="again-field"):
                 yield Static("again", classes="label")
-                yield Input(password=True, compact=True, id="again")
+                yield Entry(password=True, compact=True, id="again")
             yield Static(classes="fault", id="fault")
             yield Static(classes="twin", id="twin")
             with Horizontal(classes="buttons"):
@@ -107,10 +113,10 @@ class Login(Dialog[Target | str]):
             self._fault("The password is not the same twice.")
         elif not self._sending:
             self._sending = True
-            self._send(way, typed["token"].strip(), typed["name"], typed["password"])
+            self._send(way, SecretStr(typed["token"].strip()), typed["name"], SecretStr(typed["password"]))
 
-    @work(exclusive=True)
-    async def _send(self, way: str, token: str, name: str, password: str) -> None:
+    @work(exclusive=True, description="log in")
+    async def _send(self, way: str, token: SecretStr, name: str, password: SecretStr) -> None:
         button = self.query_one("#login", Button)
         button.disabled = True
         self._fault("")

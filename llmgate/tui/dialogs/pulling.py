@@ -17,6 +17,7 @@ from llmgate.tui.dialogs.base import Dialog
 from llmgate.tui.dialogs.confirm import Confirm
 from llmgate.tui.errors import told
 from llmgate.tui.progress import Pull, Share, amount, speed
+from llmgate.tui.twin import shown_twin
 from llmgate.tui.widgets.hints import Hints
 
 LOOK_SECONDS = 0.5
@@ -55,7 +56,7 @@ class Pulling(Dialog[None]):
             box.border_title = Content(clean(f"Pull {self._pull.model}"))
             yield VerticalScroll(can_focus=False)
             yield Static(classes="note", id="words")
-            yield Static(Content(f"$ {self._pull.twin}"), classes="twin")
+            yield Static(Content(f"$ {shown_twin(self.app, self._pull.twin, self._pull.at)}"), classes="twin")
             with Horizontal(classes="buttons"):
                 yield Button("Stop it (x)", id="stop", compact=True)
                 yield Button("Leave it running", id="leave", variant="primary", compact=True)
@@ -88,7 +89,8 @@ class Pulling(Dialog[None]):
         self.refresh_bindings()
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
-        return None if action == "stop" and not self._pull.running else True
+        """What has ended cannot be stopped: then there is no hint either."""
+        return action != "stop" or self._pull.running
 
     @on(Button.Pressed, "#leave")
     def left(self) -> None:

@@ -16,7 +16,8 @@ from llmgate.tui.dialogs.base import Dialog
 
 
 class Secret(Dialog[None]):
-    """Shows it until somebody says that it is stored: Esc alone does not take it away."""
+    """Shows it until somebody says that it is stored: neither Esc nor an Enter that is held down takes it away, for
+    only Tab, Esc and the mouse lead to the button that does."""
 
     DEFAULT_CSS = """
     Secret .secret { background: $panel; color: $text-accent; text-style: bold; padding: 1 2; margin: 1 0; width: 1fr; }
@@ -48,7 +49,6 @@ class Secret(Dialog[None]):
         """Through the terminal (OSC 52): it works over ssh, where the terminal allows it."""
         self.app.copy_to_clipboard(self._secret)
         self._tell("Handed to your terminal's clipboard. If nothing arrives there, mark the text with Shift and mouse.")
-        self.query_one("#done").focus()
 
     def action_hint(self) -> None:
         self._tell("It is not shown again: copy it, then choose “I have stored it”.")

@@ -13,6 +13,7 @@ from pydantic import BaseModel, ValidationError
 
 from llmgate.client import AdminClient
 from llmgate.tui.errors import LOCKED_OUT, Warnings
+from llmgate.tui.forms.plain import plainly
 from llmgate.tui.twin import twin
 from llmgate.validation import faults_of
 
@@ -56,6 +57,10 @@ class Field:
     """What a line that begins like this may go on to be, as the daemon knows it."""
     given: bool = False
     """Sent although nobody has touched it: what it begins with is not what the daemon takes anyway."""
+    none: str = "(none)"
+    """How the choice of nothing is shown."""
+    says: Callable[[str], str] | None = None
+    """What is worth saying of what was typed, when nothing is wrong with it; "" for nothing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,5 +170,6 @@ def _judged(kind: type[BaseModel], values: Mapping[str, Any]) -> tuple[BaseModel
     try:
         return kind(**values), {}
     except ValidationError as failure:
-        faults = faults_of(failure.errors(include_url=False, include_input=False, include_context=False))
+        errors = failure.errors(include_url=False, include_input=False)
+        faults = faults_of([{"loc": error["loc"], "msg": plainly(error, kind)} for error in errors])
         return None, {fault["field"].partition(".")[0]: fault["message"] for fault in faults}

@@ -16,6 +16,10 @@ SPANS = (60, 120, SECONDS)
 """How far back the lines may go, in seconds: no further than there is something to show."""
 
 
+COUNTED = "counted when answered"
+"""Of requests and of tokens."""
+
+
 @dataclass(frozen=True, slots=True)
 class Series:
     """A figure over time as it stands in a row: its name here and in the picture, and what else is said of it."""
@@ -93,7 +97,8 @@ def traffic(sight: Sight, width: int, height: int) -> Pane:
     widths = Widths(13, width - 14 - 2 * (figure + 1), figure, 0)
     quiet = not any(picture.history("requests")) and not any(picture.history("refused"))
     before = sight.usage is not None and any(row.requests for row in sight.usage.data)
-    remark = "" if not quiet else "no requests lately" if before else "no requests yet"
+    # A figure of nothing while an answer is written would look wrong without a word.
+    remark = COUNTED if stats.running or not quiet else "no requests lately" if before else "no requests yet"
     return Pane("Traffic", remark, _table(picture, series, widths, ("",), height))
 
 
@@ -117,7 +122,7 @@ def _table(
 
 def _row(picture: Picture, one: Series, widths: Widths, rows: int) -> list[Line]:
     values = picture.history(one.history)
-    top = max(values, default=0.0)
+    top = _highest(picture, one.history)
     drawn = spark(buckets(values, picture.count, widths.line, reach(picture)), top, rows)
     look: Look = "dim" if top <= 0 else one.look if one.look in ("bad", "warn", "accent") else "bar"
     now: Look = "dim" if one.now in ("0", "-") else one.look or "bold"
@@ -144,7 +149,7 @@ def _top(picture: Picture, name: str) -> str:
 
 
 def _highest(picture: Picture, name: str) -> float:
-    return max(picture.history(name), default=0.0)
+    return max((value for value in picture.history(name) if value is not None), default=0.0)
 
 
 def _awaited(width: int) -> Line:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections import Counter, deque
+from collections import Counter, OrderedDict, deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
 from rich.cells import cell_len
@@ -19,6 +19,8 @@ KEPT = 200
 """Lines that are kept: more than any screen has."""
 NAMES = 3
 """Of many requests, whose are named: those with the most."""
+REMEMBERED = 2000
+"""Requests and activities of which it is known that they have been told."""
 SINGLE = 3
 """So many things of a kind are told one by one; of more in the same second it is told how many."""
 
@@ -40,17 +42,16 @@ class Log:
     def __init__(self) -> None:
         self._lines: deque[Told] = deque(maxlen=KEPT)
         self._rare: deque[Told] = deque(maxlen=KEPT)
-        self._known: set[str] = set()
-        self._complete = False
+        self._known: OrderedDict[str, None] = OrderedDict()
 
     def add(self, events: Iterable[schemas.FeedEvent], lost: int = 0) -> None:
         """Take what has happened since the last time."""
         kinds: dict[str, list[Any]] = {}
         for event in events:
-            if event.type in _TELLS and not self._twice(event):
+            if isinstance(event, schemas.LostEvent):
+                lost += event.count
+            elif _words_of(event) is not None and not self._twice(event):
                 kinds.setdefault(_kind(event), []).append(event)
-            elif event.type == "lost":
-                lost += getattr(event, "count", 0)
         told = [one for found in kinds.values() for one in _told(found)]
         for one in sorted(told, key=lambda one: one.at):
             self._keep(one)
@@ -59,13 +60,9 @@ class Log:
             self._keep(Told(last, "…", "dim", f"{lost:,} more events, too many to be told one by one"))
 
     def past(self, records: Iterable[schemas.RequestRecord], entries: Iterable[schemas.ActivityEntry]) -> None:
-        """Take what had happened before anybody listened; once."""
+        """Take what has happened while nobody listened."""
         before = [one for one in (*records, *entries) if not self._twice(one)]
-        told = [_line(one) for one in before]
-        lines = sorted((*told, *self._lines), key=lambda one: one.at)
-        self._lines = deque(lines, maxlen=KEPT)
-        self._rare = deque((one for one in lines if one.rare), maxlen=KEPT)
-        self._complete = True
+        self._merge([_line(one) for one in before])
 
     def newest(self, count: int) -> list[Told]:
         """So many lines, the newest first. A third of them is for what is rare, however much else there is."""
@@ -76,11 +73,27 @@ class Log:
             shown = [*older, *shown[len(older) :]]
         return shown[::-1]
 
-    def still(self) -> Log:
-        """The lines as they are now."""
+    def still(self, silences: Iterable[tuple[datetime, datetime | None]] = ()) -> Log:
+        """The lines as they are now, and between them when the daemon could not be heard: from when to when, None
+        where it still cannot."""
         copy = Log()
-        copy._lines, copy._rare = deque(self._lines), deque(self._rare)
+        copy._lines, copy._rare = deque(self._lines, maxlen=KEPT), deque(self._rare, maxlen=KEPT)
+        told = []
+        for since, until in silences:
+            told.append(Told(zoned(since), "○", "warn", "no news from the daemon", rare=True))
+            if until is not None:
+                gone = precise((until - since).total_seconds())
+                told.append(Told(zoned(until), "●", "good", f"the daemon answers again, after {gone}", rare=True))
+        if told:
+            copy._merge(told)
         return copy
+
+    def _merge(self, told: Iterable[Told]) -> None:
+        """Put these between the others, where they belong."""
+        new = list(told)
+        self._lines = deque(sorted((*self._lines, *new), key=lambda one: one.at), maxlen=KEPT)
+        rare = (*self._rare, *(one for one in new if one.rare))
+        self._rare = deque(sorted(rare, key=lambda one: one.at), maxlen=KEPT)
 
     def _keep(self, one: Told) -> None:
         self._lines.append(one)
@@ -88,7 +101,7 @@ class Log:
             self._rare.append(one)
 
     def _twice(self, event: Any) -> bool:
-        """Whether it is known already. What is asked for at the start is also told by the stream, in any order."""
+        """Whether it is known already. What is asked for is also told by the stream, in any order."""
         if isinstance(event, schemas.RequestRecord):
             name = event.request_id
         elif isinstance(event, schemas.ActivityEntry):
@@ -97,8 +110,9 @@ class Log:
             return False
         if name in self._known:
             return True
-        if not self._complete and len(self._known) < 10 * KEPT:
-            self._known.add(name)
+        self._known[name] = None
+        if len(self._known) > REMEMBERED:
+            self._known.popitem(last=False)
         return False
 
 
@@ -134,13 +148,13 @@ def _fitted(text: str, width: int) -> str:
 
 def _kind(event: Any) -> str:
     """Things of the same kind can be told together."""
-    if event.type == "request.finished":
+    if isinstance(event, schemas.RequestRecord):
         return "answered" if event.outcome == "completed" else f"finished {event.outcome} {event.error_code}"
-    if event.type == "request.refused":
+    if isinstance(event, schemas.RefusedEvent):
         return f"refused {event.error_code}"
-    if event.type == "ticket.promoted":
+    if isinstance(event, schemas.PromotedEvent):
         return f"promoted {event.pool} {event.to}"
-    return f"{event.type} {id(event)}"
+    return f"alone {id(event)}"
 
 
 def _told(found: Sequence[Any]) -> Iterator[Told]:
@@ -151,22 +165,33 @@ def _told(found: Sequence[Any]) -> Iterator[Told]:
     first, last = found[0], found[-1]
     alike = _line(last)
     count = f"{len(found):,}"
-    if first.type == "ticket.promoted":
+    if isinstance(first, schemas.PromotedEvent):
         text = f"{count} requests aged into {_lane(first.to)} ({first.pool})"
-    elif first.type == "request.refused":
+    elif isinstance(first, schemas.RefusedEvent):
         text = f"{count} requests refused: {first.error_code}"
     else:
         who = Counter(event.principal_name for event in found)
         names = ", ".join(f"{name} {times:,}" for name, times in who.most_common(NAMES))
         text = f"{count} requests {_outcome_of_many(first)} ({names}{', …' if len(who) > NAMES else ''})"
-    yield Told(last.at, alike.mark, alike.look, text, alike.rare)
+    yield Told(alike.at, alike.mark, alike.look, text, alike.rare)
 
 
 def _line(event: Any) -> Told:
     at = event.finished_at if isinstance(event, schemas.RequestRecord) else event.at
-    kind = "request.finished" if isinstance(event, schemas.RequestRecord) else getattr(event, "type", "activity")
-    mark, look, text, rare = _TELLS[kind](event)
-    return Told(at, mark, look, text, rare)
+    words = _words_of(event)
+    mark, look, text, rare = words(event) if words else ("·", "dim", str(event.type), False)
+    return Told(zoned(at), mark, look, text, rare)
+
+
+def zoned(at: datetime) -> datetime:
+    """A time that can be compared: one without a zone is in UTC."""
+    return at if at.tzinfo is not None else at.replace(tzinfo=UTC)
+
+
+def _words_of(event: Any) -> Callable[[Any], _Words] | None:
+    """How it is told, None where it is not. By what it is, not by what it calls itself: of an event of a newer daemon
+    only little may be known."""
+    return next((words for kind, words in _TELLS if isinstance(event, kind)), None)
 
 
 _Words = tuple[str, Look, str, bool]
@@ -265,11 +290,11 @@ def _activity(event: Any) -> _Words:
     return "✎", "accent", f"{actor} {did}".rstrip(), True
 
 
-_TELLS: dict[str, Callable[[Any], _Words]] = {
-    "request.finished": _finished,
-    "request.refused": _refused,
-    "ticket.promoted": _promoted,
-    "upstream.changed": _upstream,
-    "settings.changed": _settings,
-    "activity": _activity,
-}
+_TELLS: tuple[tuple[type[Any], Callable[[Any], _Words]], ...] = (
+    (schemas.RequestRecord, _finished),
+    (schemas.RefusedEvent, _refused),
+    (schemas.PromotedEvent, _promoted),
+    (schemas.UpstreamEvent, _upstream),
+    (schemas.SettingsEvent, _settings),
+    (schemas.ActivityEntry, _activity),
+)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime
 
 from llmgate import schemas
@@ -27,6 +27,8 @@ class Sight:
     usage: schemas.UsageReport | None = None
     status: schemas.QueueStatus | None = None
     stale: bool = False
+    faults: Mapping[str, str] = field(default_factory=dict)
+    """What was asked for and is not known, and why."""
 
     @property
     def stats(self) -> schemas.StatsEvent | None:

@@ -10,6 +10,7 @@ from llmgate import schemas
 from llmgate.text import clean
 from llmgate.tui.overview.sight import Sight
 from llmgate.tui.overview.words import MARKS, several
+from llmgate.tui.picture import finite
 from llmgate.tui.widgets.panel import Look, Pane, Span, span
 
 STATES: dict[str, Look] = {
@@ -24,6 +25,7 @@ STATES: dict[str, Look] = {
 }
 
 
+NAMES = {"running": "who runs", "waiting": "who waits", "usage": "who uses most", "earlier": "what was before"}
 USABLE = frozenset({"healthy", "degraded", "recovering"})
 """States in which an upstream may be given requests."""
 
@@ -45,7 +47,7 @@ def plain(state: str) -> str:
 
 def problems(sight: Sight) -> list[tuple[Look, str]]:
     """Everything that is not as it should be, the worst first."""
-    found = [*_queue(sight), *_upstreams(sight), *_pools(sight), *_errors(sight)]
+    found = [*_queue(sight), *_upstreams(sight), *_pools(sight), *_errors(sight), *_unknown(sight)]
     return [*(one for one in found if one[0] == "bad"), *(one for one in found if one[0] != "bad")]
 
 
@@ -81,10 +83,16 @@ def _pools(sight: Sight) -> Iterator[tuple[Look, str]]:
 
 def _errors(sight: Sight) -> Iterator[tuple[Look, str]]:
     stats = sight.stats
-    if stats is not None and stats.errors_per_second > 0:
-        failed = max(1, round(stats.errors_per_second * stats.seconds))
+    failures = finite(stats.errors_per_second * stats.seconds) if stats is not None else None
+    if stats is not None and failures is not None and failures > 0:
+        failed = max(1, round(failures))
         time = f"{stats.seconds:.0f} s" if stats.seconds > 1 else "second"
         yield "warn", f"{several(failed, 'request')} failed in the last {time}"
+
+
+def _unknown(sight: Sight) -> Iterator[tuple[Look, str]]:
+    for name, fault in sight.faults.items():
+        yield "warn", f"Not known, {NAMES.get(name, name)}: {fault.rstrip('.')}"
 
 
 def mode(sight: Sight, width: int) -> str:

@@ -16,6 +16,8 @@ from llmgate.tui.widgets.spark import bar
 
 NARROW = 50
 WIDE = 76
+FIRST = 200
+"""How many of those who wait, or run, are asked for: enough to say who they are."""
 
 
 def upstreams(sight: Sight, width: int, height: int) -> Pane:
@@ -117,7 +119,18 @@ def running(sight: Sight, width: int, height: int) -> Pane:
         )
         for one in sorted(rows, key=lambda one: (-one.running_for, one.ticket_id))
     ]
-    return Pane("Running", "longest first", (head, *_cut(lines, width, height - 1)))
+    # How many more there are stands in the frame: a line of its own would be one of them.
+    more = len(lines) - max(0, height - 1) if len(lines) > height - 1 else 0
+    more += beyond(sight)
+    remark = f"longest first, and {more:,} more" if more else "longest first"
+    return Pane("Running", remark, (head, *lines[: max(0, height - 1)]))
+
+
+def beyond(sight: Sight) -> int:
+    """How many run beside those that were asked for."""
+    if sight.running is None or sight.stats is None or len(sight.running) < FIRST:
+        return 0
+    return max(0, sight.stats.running - len(sight.running))
 
 
 @dataclass(slots=True)
@@ -161,11 +174,14 @@ def top(sight: Sight, width: int, height: int) -> Pane:
         text = "Asking the daemon …" if sight.usage is None else f"No requests {since}."
         return Pane("Who uses most", "", ((span(text, width, "dim"),),))
     partly = sight.waiting is not None and sight.waiting.total > len(sight.waiting.data)
+    partly_running = beyond(sight) > 0
     columns = [("RUN", 4), ("WAIT", 5), ("REQUESTS", 8), ("TOKENS", 6)]
     who = width - sum(cells + 1 for _, cells in columns)
     lines = [line(span("WHO", who, "dim"), *(span(title, cells, "dim", right=True) for title, cells in columns))]
     for flow in found[: height - 1]:
         texts = [number(value) if value else "-" for value in (flow.running, flow.waiting, flow.requests, flow.tokens)]
+        if partly_running and flow.running:
+            texts[0] += "+"
         if partly and flow.waiting:  # only the first of the line are known
             texts[1] += "+"
         figures = (

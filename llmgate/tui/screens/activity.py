@@ -21,7 +21,7 @@ from llmgate.text import changes, lasting, precise, shortly
 from llmgate.tui.acting import Action
 from llmgate.tui.columns import Column, Fact, Tone
 from llmgate.tui.desk import Desk
-from llmgate.tui.errors import told
+from llmgate.tui.errors import told, understood
 from llmgate.tui.filters import Filter
 from llmgate.tui.forms import Field, Form
 from llmgate.tui.listing import Listing, Part, pages
@@ -101,6 +101,7 @@ class Activity(Listing[schemas.ActivityEntry]):
         Filter("until", read=ago, hint="1h"),
     )
     search = "actor"
+    newest_first = True
     empty = "Nothing has happened yet."
     topics = frozenset({"activity"})
     columns = (
@@ -109,7 +110,7 @@ class Activity(Listing[schemas.ActivityEntry]):
         Column("action", lambda entry: entry.action, 16, tone=tone),
         Column("what", lambda entry: entry.target_name or entry.target_id, 10, grow=1),
         Column("from", lambda entry: entry.address, 15, wide=100, tone=lambda entry: "dim"),
-        Column("detail", lambda entry: shortly(entry.detail), 14, grow=3),
+        Column("detail", lambda entry: shortly(entry.action, entry.detail), 14, grow=3),
         Column("seq", lambda entry: entry.seq, 6, right=True, wide=100, tone=lambda entry: "dim"),
     )
     facts = (
@@ -147,7 +148,15 @@ class Activity(Listing[schemas.ActivityEntry]):
 
     def told_of(self, row: schemas.ActivityEntry) -> Sequence[tuple[str, object]]:
         """Each changed field on its own line, before → after."""
-        return [*super().told_of(row), *((f"· {name}", text) for name, text in changes(row.detail)), ("hash", row.hash)]
+        return [
+            *super().told_of(row),
+            *((f"· {name}", text) for name, text in changes(row.action, row.detail)),
+            ("hash", row.hash),
+        ]
+
+    def forget(self) -> None:
+        self.workers.cancel_group(self, "verify")
+        super().forget()
 
     # -- whether it is whole -------------------------------------------------------------------
 
@@ -165,18 +174,24 @@ class Activity(Listing[schemas.ActivityEntry]):
 
     @work(exclusive=True, group="verify")
     async def _verify(self, expected: schemas.ActivityHead | None) -> None:
-        """A long log takes minutes: everything else goes on, and the line below says for how long it lasts."""
+        """A long log takes minutes: everything else goes on, and the line below says for how long it lasts. It is the
+        log of one daemon: when another is shown, it ends."""
+        link = self.dashboard.link
         desk, line, began = self.dashboard.desk, self.query_one("#verifying", Static), self.dashboard.clock()
         options = [] if expected is None else ["--expect", f"{expected.seq}:{expected.hash}"]
         running = self._counting(line, began)
         try:
-            verdict = await desk.client.activity.verify(expected, silence=VERIFY_SECONDS)
+            with understood():
+                verdict = await desk.client.activity.verify(expected, silence=VERIFY_SECONDS)
         except LLMGateError as failure:
-            desk.say(told(failure), error=True)
+            if self.dashboard.link is link:
+                desk.say(told(failure), error=True)
             return
         finally:
             running.stop()
             line.remove_class("-on")
+        if self.dashboard.link is not link:
+            return
         title = "The activity log is whole" if verdict.ok else "The activity log is BROKEN"
         name = f"{verdict.head.seq}:{verdict.head.hash}"
         await desk.facts(title, verdict_facts(verdict), twin("activity verify", options=options), names=name)

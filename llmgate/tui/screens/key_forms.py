@@ -5,8 +5,21 @@ from __future__ import annotations
 from llmgate import schemas
 from llmgate.client import AdminClient, named
 from llmgate.notation import length
+from llmgate.schemas.keys import LONGEST_OVERLAP
 from llmgate.tui.forms import Field, Form
-from llmgate.tui.forms.common import decimal, expires, level, limit, many, network, role
+from llmgate.tui.forms.common import (
+    KEY_NAME,
+    becomes,
+    decimal,
+    expires,
+    key_name,
+    level,
+    limit,
+    many,
+    network,
+    role,
+    route,
+)
 
 LOOKED_AT = 20
 """Users among which one that fits is looked for."""
@@ -19,7 +32,6 @@ LIMITS = (
     ("max_waiting", "of them waiting"),
 )
 """Names in the API, and what people call them."""
-NAME_HINT = "lower-case letters, digits, - and _"
 
 
 async def user_like(client: AdminClient, text: str) -> str | None:
@@ -40,9 +52,10 @@ def _bounds(key: schemas.ApiKey | None = None) -> tuple[Field, ...]:
             "routes",
             "routes",
             "--route",
-            "all; chat, completions, embeddings, manage, admin …",
+            "all; chat, embeddings, or /v1/models …",
             key.routes if key else None,
             "--all-routes",
+            read=route,
         ),
         many(
             "cidrs",
@@ -52,6 +65,7 @@ def _bounds(key: schemas.ApiKey | None = None) -> tuple[Field, ...]:
             key.cidrs if key else None,
             "--all-networks",
             read=network,
+            says=becomes,
         ),
         Field("weight", "weight", "--weight", read=decimal, was=weight, hint="0.01 to 100; most have 1"),
     )
@@ -66,7 +80,7 @@ def new() -> Form:
         "New API key",
         "keys create",
         (
-            Field("name", "name", None, hint=NAME_HINT, required=True),
+            Field("name", "name", None, read=key_name, hint=KEY_NAME, required=True),
             Field("user", "user", "--user", hint="none: an application's", suggest=user_like),
             role(),
             *_bounds(),
@@ -80,7 +94,7 @@ def change(key: schemas.ApiKey) -> Form:
     return Form(
         f"Change the key {key.name}",
         "keys update",
-        (Field("name", "name", "--name", was=key.name, hint=NAME_HINT), *_bounds(key)),
+        (Field("name", "name", "--name", read=key_name, was=key.name, hint=KEY_NAME), *_bounds(key)),
         lambda client, body, force: client.keys.update(key.id, body, force=force),
         schemas.KeyUpdate,
         target=(key.name,),
@@ -89,9 +103,17 @@ def change(key: schemas.ApiKey) -> Form:
     )
 
 
+def _overlap(text: str) -> float:
+    """As long as both secrets may work. Raises ValueError."""
+    seconds = length(text)
+    if seconds > LONGEST_OVERLAP:
+        raise ValueError(f"at most {LONGEST_OVERLAP // 86400}d")
+    return seconds
+
+
 def rotate(key: schemas.ApiKey) -> Form:
     overlap = Field(
-        "overlap_seconds", "the old one works for", "--overlap", read=length, was="1h", hint="30m, 1h, 2d, or 0"
+        "overlap_seconds", "the old one works for", "--overlap", read=_overlap, was="1h", hint="30m, 1h, 2d, or 0"
     )
     return Form(
         f"New secret for the key {key.name}",

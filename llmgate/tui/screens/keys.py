@@ -85,7 +85,7 @@ class Keys(Listing[schemas.ApiKey]):
         Column("user", lambda key: key.user, 12, wide=116),
         Column("role", lambda key: key.role, 5, wide=130, tone=lambda key: "accent" if key.role == "admin" else ""),
         Column("level", lambda key: key.level or "default", 7),
-        Column("state", state, 14, tone=lambda key: STATES[key.state]),
+        Column("state", state, 14, tone=lambda key: STATES.get(key.state, "")),
         Column("expires", lambda key: key.expires_at, 14),
         Column("last used", lambda key: key.last_used_at, 14),
     )
@@ -112,7 +112,14 @@ class Keys(Listing[schemas.ApiKey]):
     )
     actions: ClassVar = (
         creating("n", "New", key_forms.new, verb="keys create", secret=lambda made: str(made.key)),
-        editing("e", "Edit", key_forms.change, verb="keys update", done=lambda made: f"Changed the key {made.name}."),
+        editing(
+            "e",
+            "Edit",
+            key_forms.change,
+            verb="keys update",
+            done=lambda made: f"Changed the key {made.name}.",
+            fresh=lambda client, key: client.keys.get(key.id),
+        ),
         Action("t", "On/off", "keys update", _toggle, possible=_of_revoked),
         editing(
             "o",
@@ -122,6 +129,7 @@ class Keys(Listing[schemas.ApiKey]):
             secret=lambda made: str(made.key),
             note=old_secret,
             possible=_of_revoked,
+            fresh=lambda client, key: client.keys.get(key.id),
         ),
         ending(
             "x",

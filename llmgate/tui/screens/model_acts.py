@@ -6,13 +6,16 @@ from collections.abc import Iterable
 from functools import partial
 from typing import Any
 
+from pydantic import ValidationError, model_validator
+from pydantic_core import PydanticCustomError
+
 from llmgate import schemas
 from llmgate.client import AdminClient
 from llmgate.errors import LLMGateError
 from llmgate.tui.acting import Action, editing
 from llmgate.tui.desk import Desk
 from llmgate.tui.dialogs.pulling import Pulling, question
-from llmgate.tui.errors import told
+from llmgate.tui.errors import told, understood
 from llmgate.tui.forms import Field, Form, Kind
 from llmgate.tui.progress import Pull
 from llmgate.tui.twin import twin
@@ -30,6 +33,18 @@ def _which_pool(pools: Iterable[str]) -> Field:
 
 
 # -- pull --------------------------------------------------------------------------------------
+
+
+class _Placed(schemas.ModelPull):
+    """A pull where several pools can: the daemon does not choose among them."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def is_placed(cls, values: dict[str, Any]) -> dict[str, Any]:
+        if not values.get("pool") and not values.get("upstream"):
+            fault = PydanticCustomError("place", "Say in which pool.")
+            raise ValidationError.from_exception_data("pull", [{"type": fault, "loc": ("pool",), "input": None}])
+        return values
 
 
 def _pull_form(desk: Desk, model: str, upstreams: Iterable[schemas.Upstream]) -> Form:
@@ -51,17 +66,26 @@ def _pull_form(desk: Desk, model: str, upstreams: Iterable[schemas.Upstream]) ->
         "models pull",
         (Field("model", "model", None, was=model, hint="llama3.2:3b", required=True, given=True), *places),
         send,
-        schemas.ModelPull,
+        _Placed if len(pools) > 1 else schemas.ModelPull,
         button="Pull",
         note=f"It goes on while you do something else here, and ends when you quit.{several}",
     )
 
 
 async def _pull(desk: Desk, row: schemas.Model | None) -> None:
+    client = desk.client
+    if desk.pulls.asking:
+        return
+    desk.pulls.asking = True
     try:
-        upstreams = await desk.client.upstreams.rows(500)
+        with understood():
+            upstreams = await client.upstreams.rows(500)
     except LLMGateError as failure:
         desk.say(told(failure), error=True)
+        return
+    finally:
+        desk.pulls.asking = False
+    if desk.client is not client:  # another daemon is shown meanwhile
         return
     pull = await desk.fill(_pull_form(desk, row.name if row is not None else "", upstreams))
     if pull is not None:

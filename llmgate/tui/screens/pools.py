@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 from llmgate import schemas
 from llmgate.client import AdminClient
 from llmgate.tui.columns import Column, Fact, Tone
-from llmgate.tui.listing import Listing, Part, pages
-from llmgate.tui.screens.fitting import fitting
+from llmgate.tui.listing import Listing, Part
+from llmgate.tui.screens.fitting import sought
+from llmgate.tui.screens.queue_actions import pool_actions
 
 STATES: dict[str, Tone] = {"open": "good", "offline": "bad"}
 """How the state of a pool looks; all others are a warning."""
@@ -57,6 +58,7 @@ class Pools(Listing[schemas.Pool]):
         Fact("upstreams", _members),
         Fact("models", lambda pool: pool.models),
     )
+    actions: ClassVar = pool_actions(lambda pool: pool.pool, lambda pool: pool.state)
 
     def identity(self, row: schemas.Pool) -> str:
         return row.pool
@@ -76,8 +78,9 @@ class Pools(Listing[schemas.Pool]):
         return [*super().told_of(row), *partial]
 
     async def fetch(self, client: AdminClient, after: str | None, limit: int, **filters: Any) -> Part[schemas.Pool]:
-        part = pages(await client.pools.page(after, limit))
-        return fitting(part, filters, lambda row: (row.pool, row.state, *row.upstreams, *row.models))
+        return await sought(
+            client.pools, after, limit, filters, lambda row: (row.pool, row.state, *row.upstreams, *row.models)
+        )
 
     async def look(self, client: AdminClient, row: schemas.Pool) -> schemas.Pool:
         return await client.pools.get(row.pool)

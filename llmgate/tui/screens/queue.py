@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, ClassVar
 
 from llmgate import schemas
 from llmgate.client import AdminClient
 from llmgate.text import precise, seconds
 from llmgate.tui.acting import Action, ending
-from llmgate.tui.columns import Column, Fact
+from llmgate.tui.columns import Column, Fact, Row
 from llmgate.tui.filters import Filter, level
 from llmgate.tui.listing import Listing, Part
-from llmgate.tui.screens.queue_actions import LEVELS, choosing, pool_actions, stepping, who
+from llmgate.tui.screens.queue_actions import LEVELS, Moves, pool_actions, who
 from llmgate.tui.screens.queue_pools import Daemons, Pools
 from llmgate.tui.section import Section
 
@@ -25,11 +26,27 @@ SHORT = 8
 """So much of an id is shown in a column: of the end, the beginning may be the client's."""
 
 
+_MOVES = Moves()
+
+
 def _short(ticket: str) -> str:
     return ticket[-SHORT:]
 
 
-class Waiting(Listing[schemas.Waiting]):
+class Moment(Listing[Row]):
+    """Of what changes by the second; its details do not, and say of when they are."""
+
+    as_of = ""
+
+    def told_of(self, row: Row) -> Sequence[tuple[str, object]]:
+        return [("as of", self.as_of), *super().told_of(row)]
+
+    def asked(self) -> None:
+        """The daemon has said now what is shown from now on."""
+        self.as_of = f"{self.dashboard.wall():%H:%M:%S}"
+
+
+class Waiting(Moment[schemas.Waiting]):
     """Who waits, in the order of service."""
 
     title = "Waiting"
@@ -75,9 +92,9 @@ class Waiting(Listing[schemas.Waiting]):
         Fact("expected wait", lambda place: seconds(place.estimated_wait)),
     )
     actions: ClassVar[tuple[Action[Any], ...]] = (
-        choosing("p", "Level"),
-        stepping("plus", "Sooner", -1),
-        stepping("minus", "Later", 1),
+        _MOVES.choosing("p", "Level"),
+        _MOVES.stepping("plus", "Sooner", -1),
+        _MOVES.stepping("minus", "Later", 1),
         ending(
             "x",
             "Take out",
@@ -99,6 +116,7 @@ class Waiting(Listing[schemas.Waiting]):
 
     async def fetch(self, client: AdminClient, after: str | None, limit: int, **filters: Any) -> Part[schemas.Waiting]:
         page = await client.waiting_page(limit, **filters)
+        self.asked()
         return Part(page.data, total=page.total)
 
     def _extent(self) -> str:
@@ -108,7 +126,7 @@ class Waiting(Listing[schemas.Waiting]):
         return "  ·  ".join(part for part in (super()._extent(), *halted) if part)
 
 
-class Running(Listing[schemas.Running]):
+class Running(Moment[schemas.Running]):
     """Who is served now, in all daemons together."""
 
     title = "Running"
@@ -156,8 +174,12 @@ class Running(Listing[schemas.Running]):
         return row.ticket_id
 
     async def fetch(self, client: AdminClient, after: str | None, limit: int, **filters: Any) -> Part[schemas.Running]:
-        rows = await client.running(**filters)
-        return Part(rows[:limit], total=len(rows))
+        stats = None if filters else self.dashboard.picture.stats
+        rows = await client.running(**filters, limit=None if stats is None else limit + 1)
+        self.asked()
+        # Only how many there are is wanted of the others, each second; of those that fit a filter nothing else tells.
+        total = max(len(rows), stats.running) if stats is not None and len(rows) > limit else len(rows)
+        return Part(rows[:limit], total=total)
 
 
 class QueueSection(Section):

@@ -14,12 +14,13 @@ from textual.content import Content
 from textual.widgets import OptionList, Static
 
 from llmgate import schemas
+from llmgate.client import AdminClient
 from llmgate.text import clean
 from llmgate.tui.acting import Action, ending, telling
 from llmgate.tui.columns import Row
 from llmgate.tui.desk import Desk
 from llmgate.tui.dialogs import Dialog
-from llmgate.tui.twin import twin
+from llmgate.tui.twin import shown_twin, twin
 
 LEVELS = (1, 2, 3, 4, 5)
 MOVE = "queue level"
@@ -58,13 +59,14 @@ class LevelChoice(Dialog[int]):
         return f"  {level}  " + " · ".join(word for word in (words.get(level, ""), now) if word)
 
     def on_mount(self) -> None:
-        self.query_one(OptionList).highlighted = LEVELS.index(self._row.level)
+        level = min(max(self._row.level, LEVELS[0]), LEVELS[-1])
+        self.query_one(OptionList).highlighted = LEVELS.index(level)
         self.query_one(OptionList).focus()
 
     @on(OptionList.OptionHighlighted)
     def looked_at(self, event: OptionList.OptionHighlighted) -> None:
         command = twin(MOVE, self._row.ticket_id, str(LEVELS[event.option_index]))
-        self.query_one("#twin", Static).update(Content(f"$ {command}"))
+        self.query_one("#twin", Static).update(Content(f"$ {shown_twin(self.app, command)}"))
 
     @on(OptionList.OptionSelected)
     def chosen(self, event: OptionList.OptionSelected) -> None:
@@ -83,41 +85,84 @@ def who(row: schemas.Waiting | schemas.Running) -> str:
     return row.owner_name or row.owner
 
 
-def choosing(key: str, label: str) -> Action[schemas.Waiting]:
-    """Move the request to a level that is asked for."""
+class Moves:
+    """Moving requests to other levels. For each request the daemon is asked one thing after the other, and of what is
+    wanted meanwhile only the last: two calls at once could arrive in any order."""
 
-    async def does(desk: Desk, row: schemas.Waiting) -> None:
-        level = await desk.ask(LevelChoice(row))
-        if level is None:
-            return
-        if level == row.level and not row.aged:
-            desk.say(f"It is at level {level} already.")
-        else:
-            await _move(desk, row, level)
+    def __init__(self) -> None:
+        self._wanted: dict[tuple[int, str], int] = {}
 
-    return Action(key, label, MOVE, does)
+    def choosing(self, key: str, label: str) -> Action[schemas.Waiting]:
+        """Move the request to a level that is asked for."""
+
+        async def does(desk: Desk, row: schemas.Waiting) -> None:
+            level = await desk.ask(LevelChoice(row))
+            if level is None:
+                return
+            if level == self._level(desk, row) and not row.aged:
+                desk.say(f"It is at level {level} already.")
+            else:
+                self._move(desk, row, level)
+
+        return Action(key, label, MOVE, does)
+
+    def stepping(self, key: str, label: str, by: int) -> Action[schemas.Waiting]:
+        """Move the request by levels, at once; level 1 is served first."""
+
+        async def does(desk: Desk, row: schemas.Waiting) -> None:
+            level = self._level(desk, row)
+            if level + by in LEVELS:
+                self._move(desk, row, level + by)
+            else:
+                desk.say(f"It is at level {level} already.", error=True)
+
+        def possible(row: schemas.Waiting) -> str:
+            return "" if row.level + by in LEVELS else f"It is at level {row.level} already."
+
+        return Action(key, label, MOVE, does, possible=possible)
+
+    def _level(self, desk: Desk, row: schemas.Waiting) -> int:
+        """Where it is, or will be when the daemon has done what it was asked for."""
+        return self._wanted.get((id(desk.client), row.ticket_id), row.level)
+
+    def _move(self, desk: Desk, row: schemas.Waiting, level: int) -> None:
+        row.level, row.aged = level, False  # the next key counts from here, although the daemon has not answered yet
+        key = (id(desk.client), row.ticket_id)
+        is_under_way = key in self._wanted
+        self._wanted[key] = level
+        if not is_under_way:
+            desk.leave(self._send(desk, desk.client, row, key))
+
+    async def _send(self, desk: Desk, client: AdminClient, row: schemas.Waiting, key: tuple[int, str]) -> None:
+        try:
+            sent = None
+            while sent != self._wanted[key] and desk.client is client:
+                sent = level = self._wanted[key]
+                place = await desk.do(
+                    lambda force, level=level: client.set_level(row.ticket_id, level),  # type: ignore[misc]
+                    twin(MOVE, row.ticket_id, str(level)),
+                    lambda place: f"{who(row)}: at level {place.level} now.",
+                )
+                if place is None:
+                    return
+        finally:
+            del self._wanted[key]
 
 
-def stepping(key: str, label: str, by: int) -> Action[schemas.Waiting]:
-    """Move the request by levels, at once; level 1 is served first."""
+def pausing(pool: Callable[[Row], str], possible: Callable[[Row], str]) -> Action[Row]:
+    """Pause the pool of the row, after a question: it stops everybody, and its key is next to that for one request."""
 
-    async def does(desk: Desk, row: schemas.Waiting) -> None:
-        await _move(desk, row, row.level + by)
+    async def does(desk: Desk, row: Row) -> None:
+        name, client = pool(row), desk.client
+        command = twin("queue pause", name)
+        known = [one for one in (desk.figures.pools if desk.figures else ()) if one.pool == name]
+        waiting = f"{known[0].waiting:,} now wait there. " if known else ""
+        consequence = f"{waiting}Nothing starts there until it is resumed; what runs goes on."
+        if await desk.sure(f"Pause the pool {name}, for everybody?", "Pause", command, consequence=consequence):
+            done = f"The pool {name} is paused: nothing starts, requests wait."
+            await desk.do(lambda force: client.pool(name, "pause"), command, done)
 
-    def possible(row: schemas.Waiting) -> str:
-        return "" if row.level + by in LEVELS else f"It is at level {row.level} already."
-
-    return Action(key, label, MOVE, does, possible=possible)
-
-
-async def _move(desk: Desk, row: schemas.Waiting, level: int) -> None:
-    client = desk.client
-    row.level, row.aged = level, False  # the next key counts from here, although the daemon has not answered yet
-    await desk.do(
-        lambda force: client.set_level(row.ticket_id, level),
-        twin(MOVE, row.ticket_id, str(level)),
-        lambda place: f"{who(row)}: at level {place.level} now.",
-    )
+    return Action("P", "Pause", "queue pause", does, possible=possible)
 
 
 def pool_actions(
@@ -128,15 +173,7 @@ def pool_actions(
     def unless(*states: str) -> Callable[[Row], str]:
         return lambda row: f"It is {state(row)}." if state is not None and state(row) in states else ""
 
-    pause = telling(
-        "P",
-        "Pause",
-        lambda client, row: client.pool(pool(row), "pause"),
-        verb="queue pause",
-        named=pool,
-        done=lambda row: f"The pool {pool(row)} is paused: nothing starts, requests wait.",
-        possible=unless("paused"),
-    )
+    pause = pausing(pool, unless("paused"))
     resume = telling(
         "R",
         "Resume",

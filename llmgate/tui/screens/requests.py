@@ -63,6 +63,7 @@ class Requests(Listing[Record]):
         Filter("principal", hint="key:ID"),
     )
     search = "user"
+    newest_first = True
     empty = "No request has finished yet."
     topics = frozenset({"request.finished"})
     columns = (

@@ -23,7 +23,7 @@ from llmgate.tui.listing import Listing, Part
 from llmgate.tui.section import Section
 from llmgate.tui.twin import twin
 from llmgate.tui.widgets.rows import RowTable
-from llmgate.values import accepted, bounded, parsed, shown
+from llmgate.values import accepted, bounded, parsed, shown, sized
 
 MOST = 1000
 """There are some fifty."""
@@ -49,7 +49,8 @@ def field_of(setting: schemas.Setting) -> Field:
     accepts, hint = setting.accepts, accepted(setting.accepts)
     if choices := accepts.get("enum"):
         was = str(setting.value)
-        return Field("value", "value", None, Kind.CHOICE, was=was, choices=tuple(map(str, choices)))
+        known = dict.fromkeys([*map(str, choices), was])  # a newer daemon may have a value that it does not name
+        return Field("value", "value", None, Kind.CHOICE, was=was, choices=tuple(known))
     if accepts.get("type") == "boolean":
         return Field("value", "value", None, Kind.SWITCH, was="on" if setting.value else "off")
     value = setting.value
@@ -124,23 +125,23 @@ class Settings(Listing[schemas.Setting]):
         Column("setting", lambda setting: setting.key.partition(".")[2], 25),
         Column(
             "value",
-            lambda setting: shown(setting.value),
+            lambda setting: sized(setting.key, setting.value),
             14,
             grow=1,
             by=lambda setting: str(setting.value),
             tone=lambda setting: "accent" if setting.value != setting.default else "",
         ),
-        Column("origin", lambda setting: setting.origin, 11, tone=lambda setting: ORIGINS[setting.origin]),
+        Column("origin", lambda setting: setting.origin, 11, tone=lambda setting: ORIGINS.get(setting.origin, "")),
         Column(
-            "default", lambda setting: shown(setting.default), 12, grow=1, wide=100, by=lambda row: str(row.default)
+            "default", lambda row: sized(row.key, row.default), 12, grow=1, wide=100, by=lambda row: str(row.default)
         ),
         Column("change", lambda setting: setting.mutable, 6, tone=lambda setting: "good" if setting.mutable else "dim"),
     )
     facts = (
         Fact[schemas.Setting]("setting", lambda setting: setting.key),
-        Fact("value", lambda setting: shown(setting.value)),
+        Fact("value", lambda setting: sized(setting.key, setting.value)),
         Fact("origin", lambda setting: setting.origin),
-        Fact("default", lambda setting: shown(setting.default)),
+        Fact("default", lambda setting: sized(setting.key, setting.default)),
         Fact("what it is", lambda setting: setting.description),
         Fact("accepts", lambda setting: accepted(setting.accepts)),
         Fact("changeable", lambda setting: setting.mutable),
@@ -149,7 +150,15 @@ class Settings(Listing[schemas.Setting]):
         Fact("set by", lambda setting: setting.updated_by),
     )
     actions: ClassVar = (
-        editing("e", "Edit", _change, verb="settings set", possible=_locked, done=_set),
+        editing(
+            "e",
+            "Edit",
+            _change,
+            verb="settings set",
+            possible=_locked,
+            done=_set,
+            fresh=lambda client, setting: client.settings.get(setting.key),
+        ),
         ending(
             "u",
             "Take back",
@@ -164,7 +173,7 @@ class Settings(Listing[schemas.Setting]):
         Action[Any]("L", "Reload file", "config reload", _reload, alone=True),
     )
     DEFAULT_CSS = """
-    Settings > #about { height: 2; padding: 0 1; background: $surface; }
+    Settings > #about { height: 4; padding: 0 1; background: $surface; }
     """
 
     def compose(self) -> ComposeResult:
@@ -218,6 +227,10 @@ class SettingsSection(Section):
 
     name_, key, label, short = "settings", "comma", "Settings", "Set"
     key_shown = ","
+    HORIZONTAL_BREAKPOINTS = [(0, "-narrow"), (120, "-wide")]  # noqa: RUF012  as Textual declares it
+    DEFAULT_CSS = """
+    SettingsSection.-wide Settings > #about { height: 3; }
+    """
     views = (Settings,)
     help = (
         "What the daemon works by, and who decides it: flag, environment, file, database (changed here), default. "

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from functools import partial
 from typing import Any, ClassVar
 
@@ -15,7 +16,7 @@ from llmgate.tui.acting import Action
 from llmgate.tui.columns import Column, Fact, Tone
 from llmgate.tui.desk import Desk
 from llmgate.tui.listing import Listing, Part
-from llmgate.tui.screens.system_panes import PANES, Paint
+from llmgate.tui.screens.system_panes import PANES, Paint, unmeasured
 from llmgate.tui.section import Section
 from llmgate.tui.twin import twin
 from llmgate.tui.widgets.panel import Pane, Panel
@@ -33,6 +34,13 @@ async def _described(desk: Desk, row: Any) -> None:
         ("for users", "llmgate openapi --gate"),
     ]
     await desk.facts("The APIs, described for programs", facts, twin("openapi"), names=f"{url}/admin/v1/openapi.json")
+
+
+@dataclass(frozen=True)
+class Told(Part[schemas.QueueDaemon]):
+    """What a daemon has told; of that, the rows are the daemons of the cluster."""
+
+    system: schemas.System | None = None
 
 
 class System(Listing[schemas.QueueDaemon]):
@@ -79,9 +87,16 @@ class System(Listing[schemas.QueueDaemon]):
     async def fetch(
         self, client: AdminClient, after: str | None, limit: int, **filters: Any
     ) -> Part[schemas.QueueDaemon]:
-        self._told = await client.system()
-        self._look()
-        return Part(self._told.daemons)
+        told = await client.system()
+        return Told(told.daemons, system=told)
+
+    def _fill(self, part: Part[schemas.QueueDaemon]) -> None:
+        """Panels and table are of one answer: what is frozen stands still altogether."""
+        super()._fill(part)
+        if isinstance(part, Told):
+            first = self._told is None and part.system is not None
+            self._told = unmeasured(part.system) if first and part.system is not None else part.system
+            self._look()
 
     def forget(self) -> None:
         super().forget()

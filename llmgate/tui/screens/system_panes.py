@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 
 from rich.cells import cell_len
 
 from llmgate import schemas
-from llmgate.schemas.system import UpstreamCount
+from llmgate.schemas.system import Cpu, UpstreamCount
 from llmgate.text import cell, clean, lasting, moment, size
 from llmgate.tui.widgets.panel import Line, Look, Pane, line, span
 from llmgate.tui.widgets.spark import bar, spark
@@ -48,7 +49,7 @@ def machine(seen: schemas.System, now: datetime, width: int, height: int) -> Pan
         return Pane("Machine", "", ((("The system does not tell.", "warn"),),))
     cpu, disk = found.cpu, found.disk
     lines = [
-        _gauge("cpu", cpu.percent / 100, f"of {cpu.cores} cores", width),
+        _cpu(cpu, width),
         _gauge("memory", _share(found.memory.used, found.memory.total), f"of {size(found.memory.total)}", width),
         _gauge("disk", _share(disk.used, disk.total), f"of {size(disk.total)}", width),
         _fact("free", f"{size(disk.free)} at {disk.path}", width, label=BESIDE),
@@ -103,21 +104,23 @@ def work(seen: schemas.System, now: datetime, width: int, height: int) -> Pane:
 
 
 def logins(seen: schemas.System, now: datetime, width: int, height: int) -> Pane:
-    """Failed logins of the last day, hour by hour."""
+    """Failed logins of the last day, hour by hour. The daemon forgets them when it ends."""
+    begun = seen.started_at.astimezone(now.tzinfo)
+    remark = f"since {begun:%H:%M}" if now - begun < timedelta(hours=HOURS) else f"{HOURS} h"
     counted = {_hour(row.hour): row.failed + row.throttled for row in seen.failed_logins}
     hour = _hour(now)
     figures = [float(counted.get(hour - timedelta(hours=back), 0)) for back in reversed(range(HOURS))]
     failed = sum(row.failed for row in seen.failed_logins)
     throttled = sum(row.throttled for row in seen.failed_logins)
     if not failed + throttled:
-        return Pane("Failed logins", "24 h", ((("● none", "good"),),))
+        return Pane("Failed logins", remark, ((("● none", "good"),),))
     rows = max(1, min(3, height - 2))
     lines: list[Line] = [((text, "warn"),) for text in spark(figures, max(figures), rows)]
     lines.append(((f"{failed:,} failed, {throttled:,} throttled", "warn"),))
     last = seen.failed_logins[-1]
     begin = last.hour.astimezone(now.tzinfo)
     lines.append(_fact("last", f"{last.failed + last.throttled:,} from {begin:%H:%M} on", width))
-    return Pane("Failed logins", "24 h", _cut(lines, width, height))
+    return Pane("Failed logins", remark, _cut(lines, width, height))
 
 
 PANES: dict[str, Paint] = {
@@ -146,6 +149,20 @@ def _some(upstreams: UpstreamCount) -> Look:
     if upstreams.usable == upstreams.total:
         return "good" if upstreams.total else "warn"
     return "warn" if upstreams.usable else "bad"
+
+
+def unmeasured(seen: schemas.System) -> schemas.System:
+    """Without its share of the cpu. The daemon tells that since it was asked last: the first time it has none."""
+    if seen.machine is None:
+        return seen
+    cpu = seen.machine.cpu.model_copy(update={"percent": math.nan})
+    return seen.model_copy(update={"machine": seen.machine.model_copy(update={"cpu": cpu})})
+
+
+def _cpu(cpu: Cpu, width: int) -> Line:
+    if math.isnan(cpu.percent):
+        return _fact("cpu", f"… of {cpu.cores} cores", width, label=BESIDE)
+    return _gauge("cpu", cpu.percent / 100, f"of {cpu.cores} cores", width)
 
 
 def _share(used: int | None, total: int | None) -> float | None:

@@ -25,8 +25,10 @@ def state(token: schemas.RegistrationToken) -> str:
         return "revoked"
     if token.uses >= token.max_uses:
         return "used"
-    if token.expires_at is not None and token.expires_at <= datetime.now(UTC):
-        return "expired"
+    if token.expires_at is not None:
+        end = token.expires_at if token.expires_at.tzinfo else token.expires_at.replace(tzinfo=UTC)
+        if end <= datetime.now(UTC):
+            return "expired"
     return "usable"
 
 

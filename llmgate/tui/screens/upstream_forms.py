@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from typing import Any
+from urllib.parse import urlsplit
 
 from pydantic import SecretStr, model_validator
 
@@ -38,9 +39,11 @@ def _name(text: str) -> str:
 
 
 def _url(text: str) -> str:
-    """Raises ValueError when it is no base URL."""
+    """Raises ValueError when it is no base URL of an upstream."""
     if not is_base_url(text):
         raise ValueError("write http://host:port, without user, query or fragment")
+    if urlsplit(text).path.rstrip("/").rpartition("/")[2] in ("v1", "api"):
+        raise ValueError("leave /v1 or /api away: it is added to each request")
     return text
 
 
@@ -87,7 +90,14 @@ def change(upstream: schemas.Upstream) -> Form:
         "upstreams update",
         (
             Field("url", "url", "--base-url", read=_url, was=upstream.url),
-            Field("kind", "kind", "--kind", Kind.CHOICE, was=upstream.kind, choices=KINDS),
+            Field(
+                "kind",
+                "kind",
+                "--kind",
+                Kind.CHOICE,
+                was=upstream.kind,
+                choices=tuple(dict.fromkeys((*KINDS, upstream.kind))),
+            ),
             Field("slots", "slots", "--slots", read=number, was=str(upstream.slots)),
             Field("pool", "pool", "--pool", read=_name, was=pool, hint="one of its own", cleared="--own-pool"),
             Field("api_key", "api key", "--api-key-stdin", Kind.SECRET, SecretStr, hint=kept),

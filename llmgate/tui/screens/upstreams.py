@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any, ClassVar
 
 from textual.app import ComposeResult
@@ -11,8 +13,10 @@ from llmgate.client import AdminClient
 from llmgate.errors import Conflict
 from llmgate.tui.acting import creating, editing, ending
 from llmgate.tui.columns import Column, Fact, Tone
-from llmgate.tui.listing import Listing, Part, pages
-from llmgate.tui.screens.fitting import fitting
+from llmgate.tui.listing import Listing, Part
+from llmgate.tui.overview.verdict import why
+from llmgate.tui.picture import Picture
+from llmgate.tui.screens.fitting import sought
 from llmgate.tui.screens.models import Loaded, Models, PulledHere
 from llmgate.tui.screens.pools import Pools
 from llmgate.tui.screens.upstream_forms import change, new
@@ -25,6 +29,30 @@ DECIDERS = {
     "file": "The configuration file decides it: change it there, then: llmgate config reload",
     "default": "It is the built-in default: it goes when you add one of your own.",
 }
+
+
+class Busy(schemas.Upstream):
+    """An upstream, and how many requests run on it."""
+
+    running: int
+
+
+def busied(rows: Sequence[schemas.Upstream], picture: Picture) -> Sequence[schemas.Upstream]:
+    """The upstreams, with how many requests run on each, as far as that is known."""
+    stats = picture.stats
+    running = {name: counts[0] for pool in stats.pools for name, counts in pool.upstreams.items()} if stats else {}
+    return [
+        Busy.model_construct(**{**dict(row), "running": running[row.name]}) if row.name in running else row
+        for row in rows
+    ]
+
+
+def _slots(upstream: schemas.Upstream) -> str:
+    return f"{upstream.running}/{upstream.slots}" if isinstance(upstream, Busy) else f"-/{upstream.slots}"
+
+
+def _running(upstream: schemas.Upstream) -> int:
+    return upstream.running if isinstance(upstream, Busy) else -1
 
 
 def _mutable(upstream: schemas.Upstream) -> str:
@@ -43,10 +71,10 @@ class Upstreams(Listing[schemas.Upstream]):
     columns = (
         Column[schemas.Upstream]("name", lambda upstream: upstream.name, 14, grow=1),
         Column("state", lambda upstream: upstream.state, 13, tone=lambda upstream: STATES.get(upstream.state, "warn")),
-        Column("slots", lambda upstream: upstream.slots, 5, right=True),
+        Column("running", _slots, 7, right=True, by=_running),
         Column("pool", lambda upstream: upstream.pool, 12),
         Column("models", lambda upstream: len(upstream.models), 6, right=True),
-        Column("reason", lambda upstream: upstream.reason, 16, grow=2),
+        Column("reason", why, 16, grow=3),
         Column("kind", lambda upstream: upstream.kind, 6, wide=128),
         Column("url", lambda upstream: upstream.url, 24, grow=1, wide=112),
         Column("from", lambda upstream: upstream.origin, 8, wide=100),
@@ -77,6 +105,7 @@ class Upstreams(Listing[schemas.Upstream]):
             verb="upstreams update",
             possible=_mutable,
             done=lambda made: f"Changed the upstream {made.name}.",
+            fresh=lambda client, upstream: client.upstreams.get(upstream.name),
         ),
         ending(
             "d",
@@ -96,8 +125,22 @@ class Upstreams(Listing[schemas.Upstream]):
         return row.name
 
     async def fetch(self, client: AdminClient, after: str | None, limit: int, **filters: Any) -> Part[schemas.Upstream]:
-        part = pages(await client.upstreams.page(after, limit))
-        return fitting(part, filters, lambda row: (row.name, row.kind, row.url, row.pool, row.state, *row.models))
+        return await sought(
+            client.upstreams,
+            after,
+            limit,
+            filters,
+            lambda row: (row.name, row.kind, row.url, row.pool, row.state, *row.models),
+        )
+
+    def _fill(self, part: Part[schemas.Upstream]) -> None:
+        super()._fill(replace(part, rows=busied(part.rows, self.dashboard.picture)))
+
+    def pictured(self, picture: Picture) -> None:
+        """How many requests run on each: the live stream tells that, not the list."""
+        if self._part is not None:
+            self._part = replace(self._part, rows=busied(self._part.rows, picture))
+            self.table.show(self._part.rows)
 
     async def look(self, client: AdminClient, row: schemas.Upstream) -> schemas.Upstream:
         return await client.upstreams.get(row.name)
@@ -113,6 +156,10 @@ class UpstreamsSection(Section):
     def body(self) -> ComposeResult:
         yield from super().body()
         yield PullStrip()
+
+    def pictured(self, picture: Picture) -> None:
+        for listing in self.query(Upstreams):
+            listing.pictured(picture)
 
     def tick(self) -> None:
         super().tick()

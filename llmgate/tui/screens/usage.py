@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import partial
 from typing import Any, ClassVar, TypeVar
 
@@ -21,7 +22,7 @@ from llmgate.tui.listing import PAGE, Listing, Part
 from llmgate.tui.screens.requests import Requests
 from llmgate.tui.screens.usage_sums import DIMENSIONS, MEASURES, SPANS, Account, Group, account, labels, moments
 from llmgate.tui.section import Section
-from llmgate.tui.twin import twin
+from llmgate.tui.twin import shown_twin, twin
 from llmgate.tui.widgets.chart import brief, drawn
 from llmgate.tui.widgets.filterline import FilterLine
 from llmgate.tui.widgets.panel import Pane, Panel
@@ -45,6 +46,14 @@ def _turning(key: str, label: str, *, hidden: bool = False) -> Action[Any]:
 
 def _average(group: Group) -> float | None:
     return group.wait_seconds / group.requests if group.requests else None
+
+
+@dataclass(frozen=True)
+class Drawn(Part[Group]):
+    """The groups, and with them what the bars show."""
+
+    account: Account | None = None
+    title: str = ""
 
 
 class Chart(Listing[Group]):
@@ -132,9 +141,15 @@ class Chart(Listing[Group]):
             told = account(await ask(group_by=span.by, then_by=by), None, measure, by)
         else:
             told = account(await ask(group_by=span.by), sums, measure, by)
-        self._shown = told, _title(measure.title, by, told, span.label)
-        self.query_one(Panel).look()
-        return Part(told.groups[:PAGE], total=len(told.groups))
+        title = _title(measure.title, by, told, span.label)
+        return Drawn(told.groups[:PAGE], total=len(told.groups), account=told, title=title)
+
+    def _fill(self, part: Part[Group]) -> None:
+        """Bars and table are of one answer: what is frozen stands still altogether."""
+        super()._fill(part)
+        if isinstance(part, Drawn) and part.account is not None:
+            self._shown = part.account, part.title
+            self.query_one(Panel).look()
 
     def forget(self) -> None:
         super().forget()
@@ -169,7 +184,7 @@ class Chart(Listing[Group]):
         for name, value in self._query.items():
             options += [f"--{name}", str(value)]
         command = twin("usage", options=[*options, "--csv"])
-        self.query_one(".twin", Static).update(Content(f"For a spreadsheet: $ {command}"))
+        self.query_one(".twin", Static).update(Content(f"For a spreadsheet: $ {shown_twin(self.app, command)}"))
 
     @on(FilterLine.Changed)
     def narrowed(self) -> None:

@@ -18,6 +18,10 @@ OTHERS: tuple[str, Tone] = ("·", "dim")
 """The pattern, and the look, of all groups for which there is none of their own."""
 Unit = Literal["hour", "day"]
 HOUR, DAY = timedelta(hours=1), timedelta(days=1)
+MOST_MOMENTS = 1000
+"""Bars, at most: of a time that is longer, as no daemon tells that was asked for one of these, its end."""
+EARLIEST, LATEST = datetime(10, 1, 1, tzinfo=UTC), datetime(9998, 12, 31, tzinfo=UTC)
+"""Within them every time can be told in every zone."""
 
 
 @dataclass(frozen=True)
@@ -88,18 +92,30 @@ class Account:
 
 def moments(by: Unit, since: datetime, until: datetime) -> tuple[datetime, ...]:
     """The beginning of every hour, or UTC day, of a report: also of those in which nothing was used."""
-    begin = since.astimezone(UTC).replace(minute=0, second=0, microsecond=0)
-    step = HOUR
+    step = HOUR if by == "hour" else DAY
+    end = _utc(until)
+    begin = max(_utc(since), end - (MOST_MOMENTS - 1) * step).replace(minute=0, second=0, microsecond=0)
     if by == "day":
-        begin, step = begin.replace(hour=0), DAY
-    count = max(1, math.ceil((until.astimezone(UTC) - begin) / step))
+        begin = begin.replace(hour=0)
+    count = max(1, math.ceil((end - begin) / step))
     return tuple(begin + number * step for number in range(count))
 
 
-def moment_of(key: str) -> datetime:
-    """The hour or the day that a sum is of."""
-    found = datetime.fromisoformat(key)
-    return found.astimezone(UTC) if found.tzinfo else found.replace(tzinfo=UTC)
+def moment_of(key: str) -> datetime | None:
+    """The hour or the day that a sum is of; None where that is not told."""
+    try:
+        return _utc(datetime.fromisoformat(key))
+    except ValueError:
+        return None
+
+
+def _utc(moment: datetime) -> datetime:
+    """What has no zone is in UTC already. What would be outside of all calendars is at their edge."""
+    try:
+        found = moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)
+    except OverflowError:
+        found = moment.replace(tzinfo=UTC)
+    return min(max(found, EARLIEST), LATEST)
 
 
 def labels(by: Unit, times: Sequence[datetime], zone: tzinfo | None) -> list[str]:
@@ -120,7 +136,8 @@ def account(over_time: schemas.UsageReport, sums: schemas.UsageReport | None, me
     for row in over_time.data:
         key = row.then_key if sums is None and row.then_key is not None else ""
         rows.setdefault(key, []).append(row)
-        place = places.get(moment_of(row.key))
+        moment = moment_of(row.key)
+        place = places.get(moment) if moment is not None else None
         if place is not None:
             values.setdefault(key, [0.0] * len(times))[place] += measure.of(row)
     if sums is not None:

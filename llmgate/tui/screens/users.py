@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, ClassVar
 
 from pydantic import SecretStr
@@ -12,9 +13,15 @@ from llmgate.tui.acting import Action, creating, editing, ending
 from llmgate.tui.columns import Column, Fact
 from llmgate.tui.filters import Filter, truth
 from llmgate.tui.forms import Field, Form, Kind
-from llmgate.tui.forms.common import level, role
+from llmgate.tui.forms.common import PASSWORD, USER_NAME, level, role, user_name
 from llmgate.tui.listing import Listing, Part, pages
 from llmgate.tui.section import Section
+
+
+def _secret(read: Callable[[str], Any]) -> Field:
+    return Field(
+        "password", "password", "--password-stdin", Kind.SECRET, read, hint=PASSWORD, required=True, repeated=True
+    )
 
 
 def _new() -> Form:
@@ -22,8 +29,8 @@ def _new() -> Form:
         "New user",
         "users create",
         (
-            Field("name", "name", None, hint="lower-case letters, digits, - and _", required=True),
-            Field("password", "password", "--password-stdin", Kind.SECRET, SecretStr, required=True, repeated=True),
+            Field("name", "name", None, read=user_name, hint=USER_NAME, required=True),
+            _secret(SecretStr),
             role(),
             level(),
         ),
@@ -38,7 +45,7 @@ def _change(user: schemas.User) -> Form:
         f"Change the user {user.name}",
         "users update",
         (
-            Field("name", "name", "--name", was=user.name),
+            Field("name", "name", "--name", read=user_name, was=user.name),
             role(user.role),
             level(user.level, cleared="--default-level"),
             Field("disabled", "disabled", "--disable/--enable", Kind.SWITCH, was=disabled, hint="may not log in"),
@@ -59,7 +66,7 @@ def _password(user: schemas.User) -> Form:
     return Form(
         f"New password for {user.name}",
         "users password",
-        (Field("password", "password", "--password-stdin", Kind.SECRET, required=True, repeated=True),),
+        (_secret(str),),
         send,
         target=(user.name,),
         button="Set",
@@ -100,7 +107,14 @@ class Users(Listing[schemas.User]):
     )
     actions: ClassVar = (
         creating("n", "New", _new, verb="users create", done=lambda made: f"Created the user {made.name}."),
-        editing("e", "Edit", _change, verb="users update", done=lambda made: f"Changed the user {made.name}."),
+        editing(
+            "e",
+            "Edit",
+            _change,
+            verb="users update",
+            done=lambda made: f"Changed the user {made.name}.",
+            fresh=lambda client, user: client.users.get(user.id),
+        ),
         editing("p", "Password", _password, verb="users password", done=lambda made: "The password is changed."),
         ending(
             "x",
@@ -177,7 +191,7 @@ class Sessions(Listing[schemas.Session]):
             verb="sessions revoke",
             named=lambda session: session.id,
             done=lambda session: f"The session of {session.user} is ended.",
-            consequence="",
+            consequence=lambda session: "This is you: the dashboard has to log in again." if session.current else "",
             possible=lambda session: "" if session.live else "It has ended already.",
         ),
     )

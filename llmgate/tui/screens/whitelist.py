@@ -17,7 +17,7 @@ from llmgate.tui.acting import Action, creating, editing, ending
 from llmgate.tui.columns import Column, Fact
 from llmgate.tui.desk import Desk
 from llmgate.tui.forms import Field, Form
-from llmgate.tui.forms.common import expires, level, network
+from llmgate.tui.forms.common import becomes, expires, level, network
 from llmgate.tui.listing import Listing, Part, pages
 from llmgate.tui.section import Section
 from llmgate.tui.twin import twin
@@ -50,7 +50,15 @@ def _new() -> Form:
         "Let a network in without a credential",
         "whitelist add",
         (
-            Field("cidr", "network", None, read=network, hint="192.168.1.0/24, or one address", required=True),
+            Field(
+                "cidr",
+                "network",
+                None,
+                read=network,
+                hint="192.168.1.0/24, or one address",
+                required=True,
+                says=becomes,
+            ),
             Field("label", "label", "--label", hint="what it is"),
             level(),
             expires(),
@@ -123,7 +131,14 @@ class Whitelist(Listing[schemas.WhitelistEntry]):
     )
     actions: ClassVar = (
         creating("n", "Add", _new, verb="whitelist add", done=lambda made: f"{made.cidr} needs no credential now."),
-        editing("e", "Edit", _change, verb="whitelist update", done=lambda made: f"Changed the entry {made.cidr}."),
+        editing(
+            "e",
+            "Edit",
+            _change,
+            verb="whitelist update",
+            done=lambda made: f"Changed the entry {made.cidr}.",
+            fresh=lambda client, entry: client.whitelist.get(entry.id),
+        ),
         Action("t", "Test an address", "whitelist test", _test, alone=True, changes=False),
         ending(
             "d",
@@ -144,6 +159,10 @@ class Whitelist(Listing[schemas.WhitelistEntry]):
     def compose(self) -> ComposeResult:
         yield Static(Content(OFF), classes="off")
         yield from super().compose()
+
+    def forget(self) -> None:
+        super().forget()
+        self.query_one(".off").remove_class("-shown")
 
     def named(self, row: schemas.WhitelistEntry) -> str:
         return row.cidr

@@ -17,6 +17,7 @@ from textual.widgets import Input, Static
 
 from llmgate.text import clean
 from llmgate.tui.filters import Filter, completed
+from llmgate.tui.widgets.entry import Entry
 
 PAUSE = 0.3
 """Seconds after the last key before the daemon is asked."""
@@ -36,6 +37,7 @@ class FilterLine(Horizontal):
         Binding("escape", "clear", "Clear the filter"),
         Binding("down", "done", show=False),
         Binding("tab", "complete", show=False),
+        Binding("shift+tab", "nothing", show=False),
     ]
 
     class Changed(Message):
@@ -56,7 +58,7 @@ class FilterLine(Horizontal):
 
     def compose(self) -> ComposeResult:
         yield Static("/")
-        yield Input(placeholder=self._hint, compact=True, select_on_focus=False, suggester=_Words(self._filters))
+        yield Entry(placeholder=self._hint, compact=True, select_on_focus=False, suggester=_Words(self._filters))
         yield Static(classes="complaint")
 
     @property
@@ -69,7 +71,7 @@ class FilterLine(Horizontal):
         field = self.query_one(Input)
         if line is not None:
             field.value = line
-        field.focus()
+        self.screen.set_focus(field)
 
     def complain(self, text: str) -> None:
         """Say what is wrong with the line; "" for nothing."""
@@ -82,14 +84,15 @@ class FilterLine(Horizontal):
         self.post_message(self.Left())
 
     def action_complete(self) -> None:
-        """Take what is suggested; with nothing there, go back to the rows."""
+        """Take what is suggested. With nothing there, nothing is done: what is typed on is meant for this line."""
         field = self.query_one(Input)
         whole = completed(self._filters, field.value)
-        if whole is None:
-            self.action_done()
-        else:
+        if whole is not None:
             field.value = whole
             field.cursor_position = len(whole)
+
+    def action_nothing(self) -> None:
+        """Stay here."""
 
     @on(Input.Submitted)
     def action_done(self) -> None:

@@ -19,7 +19,9 @@ from textual.message import Message
 from textual.scroll_view import ScrollView
 from textual.strip import Strip
 
+from llmgate.errors import LLMGateError
 from llmgate.tui.columns import GAP, Column, Row, Tone, fitted, laid_out, ordered, written
+from llmgate.tui.errors import understood
 from llmgate.tui.widgets.ink import ink
 
 Drawn = tuple[tuple[str, Tone], ...]
@@ -100,6 +102,10 @@ class RowTable(ScrollView, Generic[Row], can_focus=True):
         self._sort: Column[Row] | None = None
         self._down = False
         self._drawn: dict[int, Drawn] = {}
+        self.newest_first = False
+        """Whether rows that are new come at the top: who is at the first row stays at the first row."""
+        self.newer = 0
+        """Rows that have come above since the cursor left the first one."""
 
     # -- what is shown -------------------------------------------------------------------------
 
@@ -142,7 +148,13 @@ class RowTable(ScrollView, Generic[Row], can_focus=True):
                 self.refresh()
         places = {self._identity(row): place for place, row in enumerate(self._rows)}
         found = None if kept is None else places.get(self._identity(kept))
+        if self.newest_first and self._sort is None:
+            if number == 0 and self.scroll_offset.y == 0:
+                found = anchor = None
+            elif found is not None:
+                self.newer += max(0, found - number)
         self._cursor = max(0, min(number, len(self._rows) - 1)) if found is None else found
+        self.newer = self.newer if self._cursor else 0
         self._stay(anchor, places)
         self._draw_changes()
         self.post_message(self.Moved())
@@ -225,8 +237,8 @@ class RowTable(ScrollView, Generic[Row], can_focus=True):
         row, now = self._rows[number], self._now()
         return tuple(
             (
-                fitted(written(column.value(row), now), width, right=column.right),
-                column.tone(row) if column.tone else "",
+                fitted(_written(column, row, now), width, right=column.right),
+                _toned(column, row),
             )
             for column, width in laid_out(self._columns, self._width)
         )
@@ -290,6 +302,7 @@ class RowTable(ScrollView, Generic[Row], can_focus=True):
 
     def _put(self, number: int) -> None:
         number = max(0, min(number, len(self._rows) - 1))
+        self.newer = self.newer if number else 0
         if number != self._cursor:
             self._redraw(self._cursor)
             self._cursor = number
@@ -339,3 +352,20 @@ class RowTable(ScrollView, Generic[Row], can_focus=True):
                 self.sort(column, down=column is self._sort and not self._down)
                 return
             begin += width + GAP
+
+
+def _written(column: Column[Row], row: Row, now: datetime) -> str:
+    """What stands in a cell. One odd value must not end the screen: what cannot be told is a question mark."""
+    try:
+        with understood():
+            return written(column.value(row), now)
+    except LLMGateError:
+        return "?"
+
+
+def _toned(column: Column[Row], row: Row) -> Tone:
+    try:
+        with understood():
+            return column.tone(row) if column.tone else ""
+    except LLMGateError:
+        return ""

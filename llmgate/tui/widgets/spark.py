@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 BLOCKS = " ▁▂▃▄▅▆▇█"
@@ -10,8 +11,9 @@ SMALLEST = 2
 """Eighths of a line that anything more than nothing is high: nothing is a line of one eighth."""
 
 
-def buckets(values: Sequence[float], count: int, width: int, span: int) -> list[float | None]:
-    """The last ``span`` values as ``width`` figures, oldest first, each the highest of its time; None: nothing known.
+def buckets(values: Sequence[float | None], count: int, width: int, span: int) -> list[float | None]:
+    """The last ``span`` values as ``width`` figures, oldest first, each the highest of its time; None: nothing known,
+    which is so where none of its values is.
 
     ``count`` is how many values there have ever been: a figure that is shown stands for the same time from look to
     look, so that the line moves on by whole cells and not by a shimmer.
@@ -22,8 +24,9 @@ def buckets(values: Sequence[float], count: int, width: int, span: int) -> list[
     first = count - len(values)
     found: dict[int, float] = {}
     for number, value in enumerate(values, first):
-        bucket = number // each
-        found[bucket] = max(value, found.get(bucket, value))
+        if value is not None:
+            bucket = number // each
+            found[bucket] = max(value, found.get(bucket, value))
     newest = max(0, count - 1) // each
     return [found.get(bucket) for bucket in range(newest - width + 1, newest + 1)]
 
@@ -31,14 +34,18 @@ def buckets(values: Sequence[float], count: int, width: int, span: int) -> list[
 def spark(figures: Sequence[float | None], top: float, rows: int = 1) -> list[str]:
     """Figures as lines of blocks, so many ``rows`` high, the highest row first. ``top`` reaches an eighth less than
     to the very top: lines that stand one below the other are kept apart."""
-    heights = [None if figure is None else _height(figure, top, 8 * rows - 1) for figure in figures]
+    heights = [
+        None if figure is None or math.isnan(figure) else _height(figure, top, 8 * rows - 1) for figure in figures
+    ]
     return ["".join(_block(height, row) for height in heights) for row in reversed(range(rows))]
 
 
 def _height(figure: float, top: float, whole: int) -> int:
-    if figure <= 0 or top <= 0:
+    if figure <= 0 or not top > 0:
         return 1
-    return min(whole, max(SMALLEST, round(whole * figure / top)))
+    if figure >= top:  # also where there is no number for how much it is
+        return whole
+    return min(whole, max(SMALLEST, round(whole * (figure / top))))
 
 
 def _block(height: int | None, row: int) -> str:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from textual.app import ComposeResult
 from textual.containers import Horizontal
 from textual.content import Content
-from textual.events import Click
+from textual.events import Click, Resize
 from textual.message import Message
 from textual.widget import Widget
 from textual.widgets import Static
@@ -48,7 +48,9 @@ class Header(Horizontal):
         """``frozen`` is for how many seconds the screens have stood still; None: they do not."""
         who = f"{link.user}@" if link.user else ""
         self._say("#where", clean(f"{who}{link.target.context or link.client.url}"))
-        self._say("#figures", "" if stats is None else figures(stats))
+        old = stats is not None and link.stale and frozen is None
+        text = f"no figures for {whole(link.age)}" if old else "" if stats is None else figures(stats)
+        self._say("#figures", text)
         self.query_one("#guard").set_class(read_only, "-on")
         self._say("#frozen", "" if frozen is None else f"FROZEN {whole(frozen)}")
         self.query_one("#frozen").set_class(frozen is not None, "-on")
@@ -135,3 +137,8 @@ class Places(Horizontal):
     def compose(self) -> ComposeResult:
         for name, key, label, short in self._places:
             yield Place(name, key, label, short, here=name == self._here)
+
+    def on_resize(self, event: Resize) -> None:
+        """Long names need room."""
+        for place in self.query(Place):
+            place.refresh(layout=True)

@@ -125,7 +125,7 @@ class Ledger:
         return [ticket_id for ticket_id, line, is_lost in unknown if is_lost or in_line[line] < window]
 
     def _enter(self, held: Held) -> None:
-        self.pool.line.add_at(held.message.ticket, held.level, aged=held.aged, since=held.since)
+        self.pool.enter_at(held.message.ticket, held.level, held.since, aged=held.aged, moved=held.message.seq > 0)
         self._aging.hold(held)
 
     def _return(self, held: Held) -> None:

@@ -62,7 +62,7 @@ def moment(value: datetime, now: datetime) -> str:
     try:
         local = value.astimezone(now.tzinfo)
     except OverflowError:  # at the ends of time it is not the same year everywhere
-        return value.strftime("%Y-%m-%d")
+        return value.date().isoformat()
     if local.date() == now.date():
         return local.strftime("%H:%M:%S")
     return local.strftime("%m-%d %H:%M:%S" if local.year == now.year else "%Y-%m-%d")

@@ -23,7 +23,8 @@ def tui(
 ) -> None:
     """Watch and administer a daemon, here or elsewhere, in the terminal.
 
-    Everything that the commands can do, with the command that does the same beside it; ? shows the keys.
+    All that an administrator does through the admin API, each with the command that does the same; backup, restore and
+    doctor stay on the command line. ? shows the keys.
 
     Examples:
       llmgate tui

@@ -7,9 +7,10 @@ from dataclasses import dataclass, replace
 from typing import Any, Generic
 
 from llmgate.client import AdminClient
+from llmgate.errors import PreconditionFailed
 from llmgate.tui.columns import Row
 from llmgate.tui.desk import STORE, Desk
-from llmgate.tui.errors import LOCKED_OUT, Outdated, Warnings
+from llmgate.tui.errors import LOCKED_OUT, Warnings
 from llmgate.tui.forms import Field, Form, Kind
 from llmgate.tui.twin import twin
 
@@ -120,10 +121,10 @@ def watched(form: Callable[[Row], Form], row: Row, fresh: Fresh[Row]) -> Form:
             before, warned = now, bool(moved)
             if moved:
                 told = ", ".join(f"{field.label} is {_now(field)} now" for field in moved)
-                raise Outdated(f"Somebody has changed it meanwhile: {told}.")
+                raise PreconditionFailed(f"Somebody has changed it meanwhile: {told}.")
         return await asked.send(client, body, force)
 
-    return replace(asked, send=send, warnings=(*asked.warnings, Outdated))
+    return replace(asked, send=send, warnings=(*asked.warnings, PreconditionFailed))
 
 
 def _now(field: Field) -> str:

@@ -13,10 +13,6 @@ Warnings = tuple[type[LLMGateError], ...]
 LOCKED_OUT: Warnings = (WouldLockOut,)
 
 
-class Outdated(LLMGateError):
-    """What a form began with is not so any more: somebody else has changed it meanwhile."""
-
-
 LONGEST = 500
 """Characters of a message that are shown: what is longer is no sentence any more."""
 _ODD = (ValueError, TypeError, LookupError, ArithmeticError, AttributeError, RecursionError)

@@ -108,6 +108,7 @@ class Listing(Noun[Row]):
     def focus_table(self) -> None:
         """At once: keys that were typed ahead are meant for what is seen then."""
         self.screen.set_focus(self.table)
+        self.table.focus()  # once more, where what was hidden so far takes it only now
 
     # -- filling -------------------------------------------------------------------------------
 

@@ -121,7 +121,7 @@ def typed() -> set[str]:
 
 
 def reachable() -> set[str]:
-    """Every verb that the dashboard has: as a list, in what Enter shows, as an action, or as what a screen stands for."""
+    """Every verb in the dashboard: as a list, in what Enter shows, as an action, or as what a screen stands for."""
     found: set[str] = set()
     for section in SECTIONS:
         found.update(section.also)

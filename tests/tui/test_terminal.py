@@ -67,6 +67,8 @@ async def new_key(sitting: Seat) -> str:
     sitting.press("c")
     await sitting.sees("clipboard")
     assert "\x1b]52;c;" in sitting.terminal.shown
+    sitting.press("\x1b")
+    await sitting.sees("choose")
     sitting.press("\r")
     await sitting.sees_no_more(found[0])
     await sitting.sees("tool")

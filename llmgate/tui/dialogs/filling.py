@@ -16,11 +16,11 @@ from textual.suggester import Suggester
 from textual.widgets import Button, Input, Select, Static
 
 from llmgate.client import AdminClient
-from llmgate.errors import LLMGateError
+from llmgate.errors import LLMGateError, PreconditionFailed
 from llmgate.text import clean
 from llmgate.tui.dialogs.base import Dialog
 from llmgate.tui.dialogs.confirm import Confirm
-from llmgate.tui.errors import Outdated, told
+from llmgate.tui.errors import told
 from llmgate.tui.forms import Field, Fill, Form, Kind
 from llmgate.tui.forms.fields import fill
 from llmgate.tui.twin import forced, shown_twin
@@ -222,7 +222,7 @@ class Filling(Dialog[Any]):
         except LLMGateError as warning:
             if type(warning) not in self._form.warnings:
                 raise
-            command = found.twin if isinstance(warning, Outdated) else forced(found.twin)
+            command = found.twin if isinstance(warning, PreconditionFailed) else forced(found.twin)
             question = Confirm(warning.message, "Do it all the same", command)
             if not await self.app.push_screen_wait(question):
                 return None

@@ -69,10 +69,10 @@ class Upstreams(Listing[schemas.Upstream]):
     empty = "There are no upstreams."
     topics = frozenset({"upstream.changed", "activity:upstream."})
     columns = (
-        Column[schemas.Upstream]("name", lambda upstream: upstream.name, 14, grow=1),
+        Column[schemas.Upstream]("name", lambda upstream: upstream.name, 12, grow=1),
         Column("state", lambda upstream: upstream.state, 13, tone=lambda upstream: STATES.get(upstream.state, "warn")),
         Column("running", _slots, 7, right=True, by=_running),
-        Column("pool", lambda upstream: upstream.pool, 12),
+        Column("pool", lambda upstream: upstream.pool, 10),
         Column("models", lambda upstream: len(upstream.models), 6, right=True),
         Column("reason", why, 16, grow=3),
         Column("kind", lambda upstream: upstream.kind, 6, wide=128),

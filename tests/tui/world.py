@@ -23,6 +23,17 @@ from tests.tui import world_lists as lists
 
 NOW = datetime(2026, 11, 25, 14, 30, 0, tzinfo=UTC)
 URL = "https://llm.example.org"
+GROUPS: dict[str, list[tuple[Any, Any, float]]] = {
+    "user": [("u1", "ann", 0.9), ("u2", "bob", 0.5), ("u3", "carla", 0.2)],
+    "key": [("k1", "nightly", 1.6), ("k2", "editor", 0.9), ("k3", "search-index", 0.6), ("k4", "notebook", 0.2)],
+    "principal": [
+        (owner, name, share)
+        for (name, owner), share in zip(lists.OWNERS.items(), (0.4, 0.1, 0.9, 1.6, 0.6), strict=True)
+    ],
+    "model": [(name, name, share) for name, share in zip(lists.MODELS, (1.4, 0.8, 0.5, 0.3, 0.2), strict=True)],
+    "level": [("2", "2", 0.3), ("3", "3", 0.9), ("4", "4", 0.6), ("5", "5", 1.5)],
+}
+"""Name and share of each group of the usage report."""
 
 
 def client(store: Store, target: Target) -> AdminClient:
@@ -154,7 +165,7 @@ def _groups(group: str, since: datetime) -> list[tuple[Any, Any, float]]:
         begin = since if group == "hour" else since.replace(hour=0)
         moments = [begin + number * step for number in range(int((NOW - begin) / step) + 1)]
         return [(_written(moment), _written(moment), 1.2 + math.sin((moment.hour - 8) / 4)) for moment in moments]
-    return lists.GROUPS.get(group, lists.GROUPS["key"])
+    return GROUPS.get(group, GROUPS["key"])
 
 
 def _written(moment: datetime) -> str:

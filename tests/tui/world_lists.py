@@ -361,11 +361,12 @@ def system() -> schemas.System:
 
 
 def settings() -> schemas.Page[Any]:
-    changed = {"queue.aging_seconds": 30.0}
+    changed = {"queue.aging_seconds": 20.0}
+    at = {"state.dir": "/var/lib/llmgate"}  # the default is in the home of whoever runs the tests
     return page(
         [
             schemas.Setting(
-                key=name, value=changed.get(name, key.default), default=key.default,
+                key=name, value=changed.get(name, at.get(name, key.default)), default=at.get(name, key.default),
                 origin="database" if name in changed else "default", mutable=key.run_time,
                 reason="" if key.run_time else f"{name} cannot be changed while the daemon runs.",
                 description=key.description, accepts=dict(key.schema),
@@ -376,16 +377,6 @@ def settings() -> schemas.Page[Any]:
     )  # fmt: skip
 
 
-GROUPS: dict[str, list[tuple[Any, Any, float]]] = {
-    "user": [("u1", "ann", 0.9), ("u2", "bob", 0.5), ("u3", "carla", 0.2)],
-    "key": [("k1", "nightly", 1.6), ("k2", "editor", 0.9), ("k3", "search-index", 0.6), ("k4", "notebook", 0.2)],
-    "principal": [
-        (owner, name, share) for (name, owner), share in zip(OWNERS.items(), (0.4, 0.1, 0.9, 1.6, 0.6), strict=True)
-    ],
-    "model": [(name, name, share) for name, share in zip(MODELS, (1.4, 0.8, 0.5, 0.3, 0.2), strict=True)],
-    "level": [("2", "2", 0.3), ("3", "3", 0.9), ("4", "4", 0.6), ("5", "5", 1.5)],
-}
-"""Name and share of each group of the usage report."""
 PLACES: dict[str, Callable[[], schemas.Answer]] = {
     "users": users,
     "sessions": sessions,

@@ -48,6 +48,8 @@ class Key:
 MOVES = (Key("the cursor, down", b"j", r"\x1b\[\d+;1H"), Key("the cursor, up", b"k", r"\x1b\[\d+;1H"))
 HELP = (Key("help, opened", b"?", "Everywhere"), Key("help, closed", b"\x1b", "AHEAD"))
 SECTIONS = (Key("to the keys", b"5", "LAST USED"), Key("to the queue", b"2", "AHEAD"))
+BELOW_THE_TOP = 12
+"""Rows from the top at which the cursor begins: who waits first leaves meanwhile, and at the top no key moves it up."""
 SCRIPT = (*MOVES * 4, *HELP, *MOVES * 4, *SECTIONS)
 
 
@@ -120,6 +122,8 @@ def run(minutes: float) -> Found:
                     shown.wait_for("10,000 waiting")
                     time.sleep(3)  # until it has drawn its first figures
                     shown.press(b"2", "AHEAD")
+                    for _ in range(BELOW_THE_TOP):
+                        shown.press(MOVES[0].key, MOVES[0].expected)
                     before, at = gateway.granted(), time.monotonic()
                     found = measure(shown, minutes)
                     finished = gateway.granted() - before

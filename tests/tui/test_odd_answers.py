@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta, timezone
 from types import SimpleNamespace
 from typing import Any
 
+import httpx
 import pytest
 from textual.events import Key
 
 from llmgate.client.events import Events
-from llmgate.connection import Connection, FixedToken
+from llmgate.connection import LINE_BYTES, Connection, FixedToken
 from llmgate.errors import LLMGateError, PermissionDenied
 from llmgate.text import cell, moment
 from llmgate.tui.errors import LONGEST, told, understood
@@ -39,6 +41,28 @@ async def test_an_event_that_is_not_as_its_type_says_is_of_another_type() -> Non
     wire = Connection("http://127.0.0.1:1", FixedToken(None), 1)
     sent: Any = SimpleNamespace(data='{"type": "request.finished", "at": "2026-11-25T00:00:00Z", "daemon": "d"}')
     assert Events(wire)._read(sent).type == "unknown:request.finished"
+    await wire.close()
+
+
+async def test_an_event_without_end_is_cut_off() -> None:
+    async def flood() -> AsyncIterator[bytes]:
+        for _ in range(2 * LINE_BYTES // 1_000_000):
+            yield b"data: " + b"x" * 1_000_000 + b"\n"
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        return httpx.Response(200, headers={"content-type": "text/event-stream"}, content=flood())
+
+    wire = Connection("http://127.0.0.1:1", FixedToken(None), 1)
+    wire._http = httpx.AsyncClient(transport=httpx.MockTransport(answer))
+    reasons: list[LLMGateError] = []
+
+    def broken(reason: LLMGateError) -> None:
+        reasons.append(reason)
+        raise StopAsyncIteration
+
+    with pytest.raises(RuntimeError):  # what a generator makes of the end that it is given from within
+        await anext(Events(wire).listen(on_break=broken))
+    assert "too long" in reasons[0].message
     await wire.close()
 
 

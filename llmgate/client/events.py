@@ -7,7 +7,7 @@ import functools
 import random
 from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import aclosing
-from typing import cast
+from typing import cast, get_args
 
 import httpx
 from httpx_sse import EventSource, ServerSentEvent, SSEError
@@ -95,13 +95,14 @@ class Events:
 
     def _read(self, sent: ServerSentEvent) -> schemas.FeedEvent:
         """An event of a newer daemon is one of which only little is known. One of a known type that is not as it is
-        known is of a type of its own: whoever knows the type relies on its fields."""
+        known here is of a type of its own: whoever knows the type relies on its fields."""
         with self._connection.readable():
             try:
                 return cast("schemas.FeedEvent", _any_event().validate_json(sent.data))
             except ValidationError:
                 event = schemas.FeedEvent.model_validate_json(sent.data)
-                return event.model_copy(update={"type": f"unknown:{event.type}"})
+                known = event.type in (*get_args(schemas.EventType), "lost", "reset", "end")
+                return event.model_copy(update={"type": f"unknown:{event.type}"}) if known else event
 
 
 class _Place:

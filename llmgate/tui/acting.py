@@ -33,6 +33,8 @@ class Action(Generic[Row]):
     changes: bool = True
     possible: Callable[[Row], str] = lambda row: ""
     also: tuple[str, ...] = ()
+    quick: bool = False
+    """It asks nothing: pressed again while it is still at work, it is done again."""
     hidden: bool = False
     """Not among the hints of the footer; help and palette name it."""
 

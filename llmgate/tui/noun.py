@@ -165,8 +165,11 @@ class Noun(Vertical, Generic[Row]):
     def _begin(self, action: Action[Any], row: Row | None) -> None:
         """One at a time: what is typed while a form is on its way to the screen is no second action."""
         app = self.dashboard
-        if not app.busy and len(app.screen_stack) == 1:
-            app.doing = self._act(action, row)
+        if len(app.screen_stack) > 1 or (app.busy and not action.quick):
+            return
+        begun = self._act(action, row)
+        if not action.quick:
+            app.doing = begun
 
     def action_explain(self, name: str) -> None:
         wanted = self.action_named(name)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import ClassVar
 
@@ -15,6 +15,7 @@ from textual.widgets import OptionList, Static
 
 from llmgate import schemas
 from llmgate.client import AdminClient
+from llmgate.errors import LLMGateError
 from llmgate.text import clean
 from llmgate.tui.acting import Action, ending, telling
 from llmgate.tui.columns import Row
@@ -119,7 +120,7 @@ class Moves:
         def possible(row: schemas.Waiting) -> str:
             return "" if row.level + by in LEVELS else f"It is at level {row.level} already."
 
-        return Action(key, label, MOVE, does, possible=possible)
+        return Action(key, label, MOVE, does, possible=possible, quick=True)
 
     def _level(self, desk: Desk, row: schemas.Waiting) -> int:
         """Where it is, or will be when the daemon has done what it was asked for."""
@@ -149,13 +150,21 @@ class Moves:
             del self._wanted[key]
 
 
+async def _pools(desk: Desk) -> Sequence[schemas.PoolStats]:
+    """The pools as they are now, or else as the stream has told last."""
+    try:
+        return await desk.client.queue_stats()
+    except LLMGateError:
+        return desk.figures.pools if desk.figures else ()
+
+
 def pausing(pool: Callable[[Row], str], possible: Callable[[Row], str]) -> Action[Row]:
     """Pause the pool of the row, after a question: it stops everybody, and its key is next to that for one request."""
 
     async def does(desk: Desk, row: Row) -> None:
         name, client = pool(row), desk.client
         command = twin("queue pause", name)
-        known = [one for one in (desk.figures.pools if desk.figures else ()) if one.pool == name]
+        known = [one for one in await _pools(desk) if one.pool == name]
         waiting = f"{known[0].waiting:,} now wait there. " if known else ""
         consequence = f"{waiting}Nothing starts there until it is resumed; what runs goes on."
         if await desk.sure(f"Pause the pool {name}, for everybody?", "Pause", command, consequence=consequence):

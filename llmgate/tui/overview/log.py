@@ -159,7 +159,7 @@ def _kind(event: Any) -> str:
 
 def _told(found: Sequence[Any]) -> Iterator[Told]:
     """A line for each, or one for all of them."""
-    if len(found) <= SINGLE:
+    if len(found) <= SINGLE or _kind(found[0]).startswith("alone"):
         yield from (_line(event) for event in found)
         return
     first, last = found[0], found[-1]

@@ -32,7 +32,7 @@ def tui(
     """
     # Read when Textual is imported: so long a lone Esc may still be the beginning of a longer key. Its own 100 ms are
     # felt; who comes over a bad line can give it more.
-    os.environ.setdefault("ESCDELAY", "50")
+    os.environ.setdefault("ESCDELAY", "25")
     from llmgate.tui.app import Dashboard, Launch, theme_names
 
     if not (sys.stdin.isatty() and sys.stderr.isatty()):  # Textual draws on standard error

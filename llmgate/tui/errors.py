@@ -13,6 +13,8 @@ Warnings = tuple[type[LLMGateError], ...]
 LOCKED_OUT: Warnings = (WouldLockOut,)
 
 
+LOOKING = "Nothing is changed from here: the dashboard was started with --read-only."
+"""Why something is refused that would change something."""
 LONGEST = 500
 """Characters of a message that are shown: what is longer is no sentence any more."""
 _ODD = (ValueError, TypeError, LookupError, ArithmeticError, AttributeError, RecursionError)

@@ -20,7 +20,7 @@ from llmgate.errors import LLMGateError, NotFound
 from llmgate.text import clean
 from llmgate.tui.acting import Action
 from llmgate.tui.columns import Fact, Row
-from llmgate.tui.errors import told, understood
+from llmgate.tui.errors import LOOKING, told, understood
 from llmgate.tui.filters import Filter
 from llmgate.tui.link import Link
 from llmgate.tui.twin import twin
@@ -144,7 +144,7 @@ class Noun(Vertical, Generic[Row]):
     def refusal(self, action: Action[Any]) -> str:
         """Why this cannot be done now, "" when it can."""
         if action.changes and self.dashboard.read_only:
-            return "Nothing is changed from here: the dashboard was started with --read-only."
+            return LOOKING
         if action.alone or not self.is_mounted:
             return ""
         row = self.table.row

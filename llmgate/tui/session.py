@@ -24,15 +24,13 @@ from llmgate.contexts.target import Target, addressed, resolve
 from llmgate.errors import AuthenticationFailed, LLMGateError, PermissionDenied, StartupError
 from llmgate.tui.dialogs.contexts import Contexts
 from llmgate.tui.dialogs.login import CONTEXTS, Login
-from llmgate.tui.errors import told
+from llmgate.tui.errors import LOOKING, told
 from llmgate.tui.forms.own import password_form
 from llmgate.tui.link import Link
 from llmgate.tui.twin import twin
 
 if TYPE_CHECKING:  # the application knows its sessions
     from llmgate.tui.app import Dashboard
-
-LOOKING = "Nothing is changed from here: the dashboard was started with --read-only."
 
 
 class Sessions:

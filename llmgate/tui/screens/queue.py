@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, ClassVar
+from typing import Any, ClassVar, cast
 
 from llmgate import schemas
 from llmgate.client import AdminClient
@@ -37,6 +37,12 @@ class Moment(Listing[Row]):
     """Of what changes by the second; its details do not, and say of when they are."""
 
     as_of = ""
+
+    def identity(self, row: Row) -> str:
+        return str(cast("Any", row).ticket_id)
+
+    def named(self, row: Row) -> str:
+        return self.identity(row)
 
     def told_of(self, row: Row) -> Sequence[tuple[str, object]]:
         return [("as of", self.as_of), *super().told_of(row)]
@@ -108,12 +114,6 @@ class Waiting(Moment[schemas.Waiting]):
         *pool_actions(lambda place: place.pool),
     )
 
-    def identity(self, row: schemas.Waiting) -> str:
-        return row.ticket_id
-
-    def named(self, row: schemas.Waiting) -> str:
-        return row.ticket_id
-
     async def fetch(self, client: AdminClient, after: str | None, limit: int, **filters: Any) -> Part[schemas.Waiting]:
         page = await client.waiting_page(limit, **filters)
         self.asked()
@@ -166,12 +166,6 @@ class Running(Moment[schemas.Running]):
             consequence="Its client gets an error, and the upstream stops.",
         ),
     )
-
-    def identity(self, row: schemas.Running) -> str:
-        return row.ticket_id
-
-    def named(self, row: schemas.Running) -> str:
-        return row.ticket_id
 
     async def fetch(self, client: AdminClient, after: str | None, limit: int, **filters: Any) -> Part[schemas.Running]:
         stats = None if filters else self.dashboard.picture.stats

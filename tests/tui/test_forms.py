@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import AsyncIterator
 from functools import partial
 from pathlib import Path
@@ -9,6 +10,7 @@ from typing import Any
 
 import httpx
 import pytest
+from textual._styles_cache import StylesCache
 from textual.containers import VerticalScroll
 from textual.events import Key
 from textual.widget import Widget
@@ -319,3 +321,17 @@ async def test_users_are_asked_for_when_nobody_types(small: Hand, monkeypatch: p
     line = small.app.screen.query_one("#field-user", Input)
     await small.until(lambda: line.value == "ada", "the whole name")
     assert sent.count("GET /admin/v1/users") == 1
+
+
+async def test_a_dialog_that_is_gone_leaves_nothing_behind(small: Hand) -> None:
+    """However often one is opened: a dashboard stays open all day."""
+    await small.go("keys")
+    drawers = []
+    for _ in range(4):
+        await small.press("question_mark")
+        await small.seen("Help:")
+        await small.press("escape")
+        await small.gone("Help:")
+        gc.collect()
+        drawers.append(sum(type(kept) is StylesCache for kept in gc.get_objects()))
+    assert drawers[-1] == drawers[1]

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import ClassVar, TypeVar
 
+from textual._styles_cache import StylesCache
 from textual.await_complete import AwaitComplete
 from textual.binding import Binding, BindingType
 from textual.containers import VerticalScroll
-from textual.events import ScreenResume
+from textual.events import ScreenResume, Unmount
 from textual.screen import ModalScreen
 
 Result = TypeVar("Result")
@@ -47,6 +48,11 @@ class Dialog(ModalScreen[Result]):
     def on_screen_resume(self, event: ScreenResume) -> None:
         if self._answer is not None:
             self.dismiss(self._answer[0])
+
+    def on_unmount(self, event: Unmount) -> None:
+        """Let go of what was drawn. Textual caches two colours with the drawer of each widget as a part of the key, and
+        so keeps the pictures of a thousand widgets that are gone: some hundred dialogs were tens of megabytes."""
+        StylesCache.get_inner_outer.cache_clear()
 
     def action_leave(self) -> None:
         self.dismiss(None)

@@ -30,10 +30,11 @@ def tui(
       llmgate tui
       llmgate tui --context office --read-only
     """
-    # Read when Textual is imported: so long a lone Esc may still be the beginning of a longer key. Its own 100 ms are
-    # felt; who comes over a bad line can give it more.
+    # Read when Textual is imported: so many milliseconds a lone Esc may still be the beginning of a longer key. Over a
+    # bad line it may need more.
     os.environ.setdefault("ESCDELAY", "25")
     from llmgate.tui.app import Dashboard, Launch, theme_names
+    from llmgate.tui.driver import notice_escape_soon
 
     if not (sys.stdin.isatty() and sys.stderr.isatty()):  # Textual draws on standard error
         raise InputNeeded(
@@ -43,6 +44,7 @@ def tui(
         raise InvalidRequest(f"There is no theme {theme!r}.", hint=f"There are: {', '.join(theme_names())}.")
     if colorless.get():
         os.environ["NO_COLOR"] = "1"
+    notice_escape_soon()
     Dashboard(Launch(cli.store, cli.target, read_only, refresh, theme)).run()
 
 

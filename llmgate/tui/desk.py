@@ -44,6 +44,10 @@ class Desk:
         """The name of who is logged in."""
         return self._app.link.user
 
+    def clock(self) -> float:
+        """Seconds, on the dashboard's clock."""
+        return self._app.clock()
+
     @property
     def figures(self) -> schemas.StatsEvent | None:
         """What the daemon has told last; None before it has told anything."""

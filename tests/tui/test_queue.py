@@ -369,7 +369,7 @@ async def test_the_daemons_of_a_cluster_have_a_row_each(hand: Hand, monkeypatch:
     await hand.seen("The queue is in rabbitmq 4.1.0, connected.")
     first, second = (text.split() for text in hand.lines if text.startswith(" gate-"))
     assert first == ["gate-1", "up", "main", "0", "0", "this", "one", "-"]
-    assert second == ["gate-2", "left", "out", "-", "0", "0", "0.4", "s", "other"]
+    assert second == ["gate-2", "left", "out", "-", "0", "0", "0.4", "s", "ago", "other"]
     status.serves, status.state, status.reason = False, "connecting", "The broker is away."
     await hand.press("r")
     await hand.seen("connecting. The broker is away. No slot can be given here.")

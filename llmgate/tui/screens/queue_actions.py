@@ -25,6 +25,8 @@ from llmgate.tui.twin import shown_twin, twin
 
 LEVELS = (1, 2, 3, 4, 5)
 MOVE = "queue level"
+SETTLED_SECONDS = 2.0
+"""So long after a move the level of a list is not relied upon: it may have been on its way."""
 
 
 class LevelChoice(Dialog[int]):
@@ -92,6 +94,8 @@ class Moves:
 
     def __init__(self) -> None:
         self._wanted: dict[tuple[int, str], int] = {}
+        self._moved: dict[tuple[int, str], tuple[int, float]] = {}
+        """Where the daemon has put a request, and when: a list that was asked for before does not know it yet."""
 
     def choosing(self, key: str, label: str) -> Action[schemas.Waiting]:
         """Move the request to a level that is asked for."""
@@ -124,7 +128,10 @@ class Moves:
 
     def _level(self, desk: Desk, row: schemas.Waiting) -> int:
         """Where it is, or will be when the daemon has done what it was asked for."""
-        return self._wanted.get((id(desk.client), row.ticket_id), row.level)
+        key = (id(desk.client), row.ticket_id)
+        now = desk.clock()
+        self._moved = {one: put for one, put in self._moved.items() if now - put[1] < SETTLED_SECONDS}
+        return self._wanted.get(key, self._moved.get(key, (row.level, now))[0])
 
     def _move(self, desk: Desk, row: schemas.Waiting, level: int) -> None:
         row.level, row.aged = level, False  # the next key counts from here, although the daemon has not answered yet
@@ -146,6 +153,7 @@ class Moves:
                 )
                 if place is None:
                     return
+                self._moved[key] = (place.level, desk.clock())
         finally:
             del self._wanted[key]
 

@@ -15,6 +15,7 @@ from llmgate.client import AdminClient
 from llmgate.text import clean, precise
 from llmgate.tui.columns import Column, Fact, Tone
 from llmgate.tui.listing import Listing, Part
+from llmgate.tui.screens import daemons
 from llmgate.tui.screens.queue_actions import pool_actions
 
 STATES: Mapping[str, Tone] = {"open": "good", "paused": "warn", "draining": "warn", "offline": "bad"}
@@ -179,31 +180,8 @@ class Daemons(Listing[schemas.QueueDaemon]):
     lists = "queue status"
     empty = "No other daemon shares the waiting lines."
     every = 2.0
-    columns = (
-        Column[schemas.QueueDaemon]("daemon", lambda daemon: daemon.name, 14, grow=1),
-        Column("state", lambda daemon: daemon.state, 10),
-        Column("dispatches", lambda daemon: daemon.dispatches, 14, grow=1),
-        Column("waiting", lambda daemon: f"{daemon.waiting:,}", 7, right=True, by=lambda daemon: daemon.waiting),
-        Column("running", lambda daemon: f"{daemon.running:,}", 7, right=True, by=lambda daemon: daemon.running),
-        Column(
-            "heard",
-            lambda daemon: precise(daemon.heard) if daemon.heard else "this one",
-            8,
-            right=True,
-            by=lambda daemon: daemon.heard,
-        ),
-        Column("reason", lambda daemon: daemon.reason, 16, grow=2, wide=100, tone=lambda daemon: "bad"),
-    )
-    facts = (
-        Fact[schemas.QueueDaemon]("daemon", lambda daemon: daemon.name),
-        Fact("start", lambda daemon: daemon.boot),
-        Fact("state", lambda daemon: daemon.state),
-        Fact("reason", lambda daemon: daemon.reason),
-        Fact("dispatches", lambda daemon: daemon.dispatches),
-        Fact("waiting", lambda daemon: daemon.waiting),
-        Fact("running", lambda daemon: daemon.running),
-        Fact("heard", lambda daemon: f"{precise(daemon.heard)} ago" if daemon.heard else "this one"),
-    )
+    columns = daemons.COLUMNS
+    facts = daemons.FACTS
     DEFAULT_CSS = """
     Daemons > .state { height: auto; padding: 0 1; color: $text-success; }
     Daemons > .state.-bad { color: $text-error; text-style: bold; }

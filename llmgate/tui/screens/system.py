@@ -11,17 +11,14 @@ from textual.containers import Grid
 
 from llmgate import schemas
 from llmgate.client import AdminClient
-from llmgate.text import precise
 from llmgate.tui.acting import Action
-from llmgate.tui.columns import Column, Fact, Tone
 from llmgate.tui.desk import Desk
 from llmgate.tui.listing import Listing, Part
+from llmgate.tui.screens import daemons
 from llmgate.tui.screens.system_panes import PANES, Paint, unmeasured
 from llmgate.tui.section import Section
 from llmgate.tui.twin import twin
 from llmgate.tui.widgets.panel import Pane, Panel
-
-STATES: dict[str, Tone] = {"connected": "good", "degraded": "bad", "draining": "warn"}
 
 
 async def _described(desk: Desk, row: Any) -> None:
@@ -50,25 +47,8 @@ class System(Listing[schemas.QueueDaemon]):
     lists = "system show"
     every = 5.0
     empty = "This daemon works alone: its queue names no others."
-    columns = (
-        Column[schemas.QueueDaemon]("daemon", lambda row: row.name, 18, grow=1),
-        Column("state", lambda row: row.state, 10, tone=lambda row: STATES.get(row.state, "")),
-        Column("heard", lambda row: f"{precise(row.heard)} ago", 12, right=True, by=lambda row: row.heard),
-        Column("waiting", lambda row: row.waiting, 7, right=True),
-        Column("running", lambda row: row.running, 7, right=True),
-        Column("dispatches", lambda row: row.dispatches, 12, grow=1),
-        Column("reason", lambda row: row.reason, 16, grow=2, wide=100, tone=lambda row: "bad"),
-    )
-    facts = (
-        Fact[schemas.QueueDaemon]("daemon", lambda row: row.name),
-        Fact("boot", lambda row: row.boot),
-        Fact("state", lambda row: row.state),
-        Fact("reason", lambda row: row.reason),
-        Fact("dispatches", lambda row: row.dispatches),
-        Fact("waiting", lambda row: row.waiting),
-        Fact("running", lambda row: row.running),
-        Fact("heard", lambda row: f"{precise(row.heard)} ago"),
-    )
+    columns = daemons.COLUMNS
+    facts = daemons.FACTS
     actions: ClassVar = (Action[Any]("o", "OpenAPI", "openapi", _described, alone=True, changes=False),)
 
     def __init__(self, **settings: Any) -> None:

@@ -107,6 +107,9 @@ async def _count(command: Command, url: str, headers: Mapping[str, str], home: P
     scraper = Scraper(url, headers)
     await ask(url, headers, REQUESTS)
     await scraper.until(done, REQUESTS)
+    await scraper.until("llmgate_queue_daemons", 2)
+    # A worker tells its own state a few times a second: the other one may still show how it was before it had joined.
+    await scraper.until("llmgate_queue_connected", 1)
     served = {line["worker"] for line in command.logged("request")}
     assert served == {1, 2}
     for _ in range(8):

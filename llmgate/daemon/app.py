@@ -8,10 +8,11 @@ from typing import Any
 
 from starlette.applications import Starlette
 from starlette.requests import Request
-from starlette.responses import JSONResponse, PlainTextResponse, Response
+from starlette.responses import JSONResponse, Response
 from starlette.routing import BaseRoute, Mount, Route
 from starlette.types import Receive, Scope, Send
 
+from llmgate.daemon import page
 from llmgate.daemon.admin import create_admin
 from llmgate.daemon.auth import routes
 from llmgate.daemon.auth.principals import Role
@@ -48,8 +49,8 @@ class Application:
 def _other_routes(services: Services) -> Starlette:
     routes = _read_routes(services)
     routes += _management_routes(services)
+    routes += _page_routes(page.load())
     routes += [
-        Route("/", _root),
         Route("/health/live", _live),
         Route("/health/ready", _readiness(services)),
         Route("/metrics", _metrics(services)),
@@ -93,6 +94,10 @@ def _management_routes(services: Services) -> list[BaseRoute]:
     ]
 
 
+def _page_routes(built: page.Page) -> list[BaseRoute]:
+    return [Route("/", built.root), *(Route(f"/{name}", built.file) for name in built.names)]
+
+
 async def nothing_here(scope: Scope, receive: Receive, send: Send) -> None:
     """404 for every path that is not listed, in the dialect of its beginning."""
     if scope["type"] == "websocket":
@@ -107,11 +112,6 @@ async def nothing_here(scope: Scope, receive: Receive, send: Send) -> None:
         body = json.dumps(failure.problem(exchange.request_id)).encode()
         no_store = (b"cache-control", b"no-store")
         await exchange.answer(failure.status, body, b"application/problem+json", [no_store])
-
-
-async def _root(request: Request) -> Response:
-    # Stock Ollama clients ask this to see whether there is a server.
-    return PlainTextResponse("llmgate is running")
 
 
 async def _live(request: Request) -> Response:

@@ -10,11 +10,14 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Iterator, MutableMapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any
 
+from llmgate.daemon.auth.principals import Principal
 from llmgate.daemon.clock import monotonic
 from llmgate.daemon.http import ABORT
 from llmgate.daemon.protocols.base import Call, Protocol
+from llmgate.daemon.queue.ticket import Grant, Ticket
 from llmgate.errors import BodyTooLarge, InvalidRequest, LLMGateError
 
 Scope = MutableMapping[str, Any]
@@ -47,6 +50,19 @@ class ClientGone(Exception):
     """The client hung up, or stopped reading."""
 
 
+@dataclass(frozen=True, slots=True)
+class Insider:
+    """A part of the daemon that asks for a request of its own, as a client would.
+
+    ``identify`` tells who asks, each time that it is asked for; it raises as the authenticator does. ``waits`` and
+    ``starts`` are told whenever the request gets into line, and when it has its turn.
+    """
+
+    identify: Callable[[], Awaitable[Principal]]
+    waits: Callable[[Ticket], None]
+    starts: Callable[[Grant], None]
+
+
 class Exchange:
     """See the module. One task serves it; ``interrupt`` ends that task's work from outside."""
 
@@ -65,6 +81,7 @@ class Exchange:
         "extra",
         "finished",
         "first_byte_at",
+        "insider",
         "level",
         "on_end",
         "opened",
@@ -75,8 +92,11 @@ class Exchange:
         "waited",
     )
 
-    def __init__(self, scope: Scope, receive: Receive, send: Send, request_id: str) -> None:
+    def __init__(
+        self, scope: Scope, receive: Receive, send: Send, request_id: str, insider: Insider | None = None
+    ) -> None:
         self.scope = scope
+        self.insider = insider
         self.request_id = request_id
         self.started_at = monotonic()
         self.level: int | None = None

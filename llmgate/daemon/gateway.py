@@ -19,7 +19,7 @@ from llmgate.daemon.auth.principals import Principal
 from llmgate.daemon.auth.routes import family_of
 from llmgate.daemon.budget import BodyBudget
 from llmgate.daemon.events import EventBus
-from llmgate.daemon.exchange import ClientGone, Exchange, Receive, Scope, Send, header
+from llmgate.daemon.exchange import ClientGone, Exchange, Insider, Receive, Scope, Send, header
 from llmgate.daemon.journey import Journey, started_of, waiting_of
 from llmgate.daemon.limits.keeper import LimitKeeper
 from llmgate.daemon.live import Current
@@ -90,9 +90,11 @@ class Gateway:
         self._draining = False
         self._log = structlog.get_logger("llmgate.gateway")
 
-    async def serve(self, endpoint: Endpoint, scope: Scope, receive: Receive, send: Send) -> None:
+    async def serve(
+        self, endpoint: Endpoint, scope: Scope, receive: Receive, send: Send, insider: Insider | None = None
+    ) -> None:
         """Serve one request, whatever comes: every error ends in the dialect of ``endpoint``."""
-        exchange = Exchange(scope, receive, send, _request_id(scope))
+        exchange = Exchange(scope, receive, send, _request_id(scope), insider)
         journey = Journey(endpoint.protocol.name, endpoint.route.path, exchange)
         self._active[exchange] = journey
         try:
@@ -141,6 +143,8 @@ class Gateway:
         journey.completed(await self._serve_in_turn(call, ticket, exchange, journey))
 
     async def _authenticate(self, exchange: Exchange) -> Principal:
+        if exchange.insider is not None:
+            return await exchange.insider.identify()
         scope = exchange.scope
         return await self._authenticator.authenticate(
             scope["headers"], address=self._client_address(scope), method=scope["method"]
@@ -241,6 +245,8 @@ class Gateway:
         try:
             if self._bus.watched:
                 self._bus.publish(waiting_of(ticket, journey.owner_name))
+            if exchange.insider is not None:
+                exchange.insider.waits(ticket)
             grant = await place.granted()
         except BaseException:
             place.leave()
@@ -248,6 +254,8 @@ class Gateway:
         exchange.waited = max(0.0, grant.granted_at - ticket.submitted_at)
         if self._bus.watched:
             self._bus.publish(started_of(grant, journey.owner_name, exchange.waited))
+        if exchange.insider is not None:
+            exchange.insider.starts(grant)
         return grant
 
     # -- shutting down -----------------------------------------------------------------------

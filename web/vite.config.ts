@@ -1,0 +1,49 @@
+import { readdir, readFile, writeFile } from "node:fs/promises";
+import { join } from "node:path";
+import { promisify } from "node:util";
+import { brotliCompress, constants, gzip } from "node:zlib";
+import react from "@vitejs/plugin-react";
+import type { Plugin } from "vite";
+import { defineConfig } from "vitest/config";
+
+const OUT = "../llmgate/daemon/static";
+
+/** The daemon sends what is compressed here, and compresses nothing itself. */
+function precompress(): Plugin {
+  return {
+    name: "precompress",
+    apply: "build",
+    async closeBundle() {
+      const files = await readdir(OUT, { recursive: true, withFileTypes: true });
+      const texts = files.filter((file) => file.isFile() && /\.(js|css|html|svg|txt|md)$/.test(file.name));
+      await Promise.all(texts.map((file) => pack(join(file.parentPath, file.name))));
+    },
+  };
+}
+
+async function pack(path: string): Promise<void> {
+  const plain = await readFile(path);
+  const params = { [constants.BROTLI_PARAM_QUALITY]: constants.BROTLI_MAX_QUALITY };
+  await writeFile(`${path}.br`, await promisify(brotliCompress)(plain, { params }));
+  await writeFile(`${path}.gz`, await promisify(gzip)(plain, { level: constants.Z_BEST_COMPRESSION }));
+}
+
+// Every URL in the page is relative, so that it works under whatever path a proxy gives it.
+export default defineConfig({
+  base: "./",
+  plugins: [react(), precompress()],
+  build: {
+    outDir: OUT,
+    emptyOutDir: true,
+    // The daemon's policy allows no data: URL but for pictures, and no inline script.
+    assetsInlineLimit: 0,
+    modulePreload: { polyfill: false },
+    reportCompressedSize: false,
+    license: { fileName: "licenses.md" },
+  },
+  test: {
+    environment: "jsdom",
+    include: ["src/**/*.test.{ts,tsx}"],
+    restoreMocks: true,
+  },
+});

@@ -5,19 +5,23 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps
 
+NPM := sh web/npm.sh
+STATIC := llmgate/daemon/static
+PAGE := $(STATIC)/index.html
+
 .DEFAULT_GOAL := help
-.PHONY: help demo cluster-demo serve setup check test services bench-quick bench-cluster bench-start bench-lists bench-tui fuzz lock wheel example docs pictures clean
+.PHONY: help demo cluster-demo serve setup check test page services bench-quick bench-cluster bench-start bench-lists bench-tui fuzz lock wheel example docs pictures clean
 
 help: ## This list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
 
-demo: $(VENV)/.demo ## Start the gateway with a real model; nothing else is needed
+demo: $(VENV)/.demo page ## Start the gateway with a real model; nothing else is needed
 	@exec $(BIN)/llmgate serve --demo $(ARGS)
 
-serve: $(VENV)/.demo ## Start the gateway in front of Ollama on this machine
+serve: $(VENV)/.demo page ## Start the gateway in front of Ollama on this machine
 	@exec $(BIN)/llmgate serve $(ARGS)
 
-cluster-demo: $(VENV)/.demo services ## Three daemons with one waiting line behind nginx, to watch and to break
+cluster-demo: $(VENV)/.demo page services ## Three daemons with one waiting line behind nginx, to watch and to break
 	@sh bench/install.sh
 	@exec $(BIN)/python -m deploy.cluster_demo
 
@@ -33,13 +37,15 @@ check: setup ## Lint, types, architecture and the fast tests
 # Hundreds of processes are started: with this, which container images like to set, each would compile everything anew.
 check test: export PYTHONDONTWRITEBYTECODE :=
 
-test: setup services ## Set everything up and run every test
+test: setup page services ## Set everything up and run every test
 	$(BIN)/ruff check .
-	@# The types are checked in the time that the tests leave over, and what came of it is told after them.
-	@(nice -n 19 $(BIN)/mypy && nice -n 19 $(BIN)/lint-imports) >$(VENV)/types.log 2>&1 & types=$$!; \
+	@# Types and the page are checked in the time that the tests leave over, and what came of it is told after them.
+	@(nice -n 19 $(BIN)/mypy && nice -n 19 $(BIN)/lint-imports && nice -n 19 $(NPM) run -s check && nice -n 19 $(NPM) -s test) >$(VENV)/types.log 2>&1 & types=$$!; \
 	  (set -x; $(BIN)/pytest -n 2 --maxschedchunk 2 -m "not alone"); tests=$$?; \
 	  wait $$types; types=$$?; cat $(VENV)/types.log; exit $$((tests || types))
 	$(BIN)/pytest -m alone
+
+page: $(PAGE) ## Build the chat page
 
 services: ## Install the servers that tests start privately (Debian packages)
 	@sh tests/services/install.sh
@@ -66,10 +72,11 @@ fuzz: setup ## Ask our own APIs many more random questions than the tests do (ab
 lock: setup ## Write the lock files anew from pyproject.toml
 	$(BIN)/uv pip compile -q $(LOCK) -o requirements.lock pyproject.toml
 	$(BIN)/uv pip compile -q $(LOCK) -o requirements-demo.lock --extra demo --group build pyproject.toml
+	$(BIN)/uv pip compile -q $(LOCK) -o requirements-node.lock --group node
 	$(BIN)/uv pip compile -q $(LOCK) -o requirements-dev.lock --extra demo --group build --group dev pyproject.toml
 LOCK := --generate-hashes --universal --python-version 3.11 --no-emit-index-url --no-header
 
-wheel: setup ## Build wheel and sdist into dist/
+wheel: setup page ## Build wheel and sdist into dist/
 	$(BIN)/python -m build --no-isolation
 
 example: setup ## Write llmgate.toml.example anew from the settings
@@ -84,7 +91,7 @@ pictures: setup ## Draw the dashboard anew: for docs/tui.md, and for the tests t
 	$(BIN)/python -m tests.tui.pictures --renew tests/tui/snapshots
 
 clean: ## Remove everything that was installed or built
-	rm -rf $(VENV) dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) $(STATIC) web/node_modules dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 
 $(VENV)/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || \
@@ -105,3 +112,13 @@ $(VENV)/.dev: requirements-dev.lock pyproject.toml | $(VENV)/bin/python
 	@$(PIP) --require-hashes -r requirements-dev.lock
 	@$(PIP) --no-build-isolation -e .
 	@touch $@ $(VENV)/.demo
+
+web/node_modules/.package-lock.json: web/package-lock.json web/.npmrc | $(VENV)/bin/python
+	@echo "Installing what the chat page is built with ..."
+	@$(NPM) ci --silent
+	@touch $@
+
+$(PAGE): web/node_modules/.package-lock.json web/index.html web/vite.config.ts $(shell find web/src web/public -type f)
+	@echo "Building the chat page ..."
+	@$(NPM) run --silent build -- --logLevel warn
+	@touch $@

@@ -13,11 +13,15 @@ fi
 for tool in curl jq; do
     command -v $tool >/dev/null 2>&1 || missing="${missing:+$missing and }$tool"
 done
+# The chat page is tested in a real browser.
+if ! command -v chromium >/dev/null 2>&1; then
+    missing="${missing:+$missing and }Chromium"
+fi
 if [ -z "$missing" ]; then
     exit 0
 fi
 if ! command -v apt-get >/dev/null 2>&1; then
-    echo "Missing: $missing. Install your system's packages of these servers (PostgreSQL's with initdb and pg_ctl)." >&2
+    echo "Missing: $missing. Install your system's packages of these (PostgreSQL's with initdb and pg_ctl)." >&2
     exit 1
 fi
 if [ "$(id -u)" -eq 0 ]; then
@@ -83,3 +87,4 @@ case $missing in *PostgreSQL*) install_postgresql ;; esac
 case $missing in *RabbitMQ*) install_rabbitmq ;; esac
 case $missing in *curl*) install curl ;; esac
 case $missing in *jq*) install jq ;; esac
+case $missing in *Chromium*) install chromium fonts-dejavu-core ;; esac

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import subprocess
 import sys
 import venv
@@ -11,6 +12,7 @@ from pathlib import Path
 import httpx
 import pytest
 
+from deploy.hatch_build import PageHook
 from tests.fakes import FakeOllama
 from tests.system.processes import first_line, run, serving
 from tests.system.test_serve import PASSWORD, url_in
@@ -46,8 +48,23 @@ async def test_the_wheel_runs_a_daemon_in_a_clean_environment(tmp_path: Path) ->
         async with serving(home=home, python=python, PATH="/usr/bin:/bin") as daemon:
             url = url_in(await first_line(daemon))
             async with httpx.AsyncClient(base_url=url, trust_env=False) as client:
+                page = await client.get("/", headers={"accept": "text/html"})
+                script = re.search(r'src="\./(assets/[^"]+\.js)"', page.text)
+                assert script is not None, page.text
+                assert (await client.get(f"/{script[1]}")).headers["content-encoding"] == "gzip"
                 login = await client.post("/gate/auth/login", json={"name": "admin", "password": PASSWORD})
                 headers = {"authorization": f"Bearer {login.json()['access_token']}"}
                 body = {"model": "llama3.2", "messages": [], "stream": False}
                 answer = await client.post("/api/chat", json=body, headers=headers)
                 assert answer.json()["message"]["content"] == "Hello, world!"
+
+
+def test_no_package_is_made_without_the_chat_page(tmp_path: Path) -> None:
+    hook = PageHook(str(tmp_path), {}, None, None, "", "wheel")  # type: ignore[arg-type]  # not looked at
+    hook.initialize("editable", {})
+    with pytest.raises(RuntimeError, match="make page"):
+        hook.initialize("standard", {})
+    page = tmp_path / "llmgate/daemon/static/index.html"
+    page.parent.mkdir(parents=True)
+    page.touch()
+    hook.initialize("standard", {})

@@ -44,6 +44,7 @@ export default defineConfig({
   test: {
     environment: "jsdom",
     include: ["src/**/*.test.{ts,tsx}"],
+    setupFiles: ["src/ui/testing.ts"],
     restoreMocks: true,
   },
 });

@@ -1,0 +1,89 @@
+import { describe, expect, it } from "vitest";
+import { draftOf, dropDraft, joined, keepDraft } from "./drafts";
+import { type Key, sends } from "./fields";
+import { socketUrl } from "./page";
+import { fitted, roomBeside, sizeOf } from "./pictures";
+import { isAtEnd } from "./scrolling";
+
+describe("drafts", () => {
+  it("are kept until they have arrived", () => {
+    keepDraft("C1", "hello");
+    expect(draftOf("C1")).toBe("hello");
+    dropDraft("C1", "something else");
+    expect(draftOf("C1")).toBe("hello");
+    dropDraft("C1", "hello");
+    expect(draftOf("C1")).toBe("");
+  });
+
+  it("come back above what was typed since", () => {
+    expect(joined("old", "  ")).toBe("old");
+    expect(joined("old", "old")).toBe("old");
+    expect(joined("old", "new")).toBe("old\n\nnew");
+  });
+});
+
+describe("sends", () => {
+  const enter: Key = {
+    key: "Enter",
+    shiftKey: false,
+    ctrlKey: false,
+    metaKey: false,
+    altKey: false,
+    isComposing: false,
+    keyCode: 13,
+  };
+
+  it.each<[Partial<Key>, "enter" | "ctrl-enter", boolean, boolean]>([
+    [{}, "enter", false, true],
+    [{ shiftKey: true }, "enter", false, false],
+    [{ altKey: true }, "enter", false, false],
+    [{ isComposing: true }, "enter", false, false],
+    [{ keyCode: 229 }, "enter", false, false],
+    [{}, "enter", true, false],
+    [{}, "ctrl-enter", false, false],
+    [{ ctrlKey: true }, "ctrl-enter", false, true],
+    [{ metaKey: true }, "ctrl-enter", true, true],
+    [{ key: "a" }, "enter", false, false],
+  ])("%j with %s, touch: %s → %s", (values, sendKey, isTouch, expected) => {
+    expect(sends({ ...enter, ...values }, sendKey, isTouch)).toBe(expected);
+  });
+});
+
+describe("pictures", () => {
+  it("are scaled down with their proportions, never up", () => {
+    expect(fitted(3136, 1568)).toEqual({ width: 1568, height: 784 });
+    expect(fitted(10, 20)).toEqual({ width: 10, height: 20 });
+    expect(fitted(1, 100_000)).toEqual({ width: 1, height: 1568 });
+  });
+
+  it("are counted in bytes", () => {
+    expect(["QQ==", "QUI=", "QUJD"].map(sizeOf)).toEqual([1, 2, 3]);
+  });
+
+  it("have to fit into one frame", () => {
+    const large = { media_type: "image/png", data: "a".repeat(9 * 1024 * 1024) };
+    const small = { media_type: "image/png", data: "aaaa" };
+    expect(roomBeside([large], large)).toBe(true);
+    expect(roomBeside([large, large], large)).toBe(false);
+    expect(
+      roomBeside(
+        Array.from({ length: 8 }, () => small),
+        small,
+      ),
+    ).toBe(false);
+  });
+});
+
+describe("socketUrl", () => {
+  it("is beside the document", () => {
+    expect(socketUrl("https://host/ai/?a#/c/1")).toBe("wss://host/ai/gate/ws");
+    expect(socketUrl("http://localhost:8080/")).toBe("ws://localhost:8080/gate/ws");
+  });
+});
+
+describe("isAtEnd", () => {
+  it("does not take pixels too seriously", () => {
+    const element = (scrollTop: number) => ({ scrollTop, scrollHeight: 1000, clientHeight: 400 }) as HTMLElement;
+    expect([600, 560, 540].map((top) => isAtEnd(element(top)))).toEqual([true, true, false]);
+  });
+});

@@ -1,0 +1,40 @@
+import "./answer.css";
+import { memo, useDeferredValue, useId } from "react";
+import { Blocks } from "./blocks";
+import { PlainText } from "./markdown";
+import { usePaced } from "./pace";
+import { separate } from "./think";
+import { Thinking } from "./thinking";
+
+export interface AnswerProps {
+  content: string;
+  /** The reasoning, from models that give it apart. */
+  thinking: string | null;
+  streaming: boolean;
+  /** How long the model has thought, in seconds, when that is known. */
+  thinkingSeconds?: number | null;
+}
+
+/** Characters; shorter answers are drawn at once. */
+const SHORT = 1_000;
+
+/** An answer of a model: Markdown, and nothing that the model could do to the page or its user. */
+export const Answer = memo(function Answer({ content, thinking, streaming, thinkingSeconds = null }: AnswerProps) {
+  // An id may not begin with everything that React puts into one.
+  const prefix = `m${useId().replace(/\W/g, "")}`;
+  const parts = separate(content, streaming);
+  const reasons = [thinking ?? "", parts.thinking].filter((text) => text !== "").join("\n\n");
+  const thinks = streaming && (parts.open || parts.answer === "");
+  const text = usePaced(parts.answer, streaming);
+  const reasoning = usePaced(reasons, thinks);
+  // A long conversation opens at once: its answers are drawn piece by piece behind it.
+  const isReady = useDeferredValue(true, streaming || content.length < SHORT);
+  return (
+    <div className="answer" aria-busy={!isReady || undefined}>
+      {reasoning ? <Thinking text={reasoning} running={thinks} prefix={prefix} seconds={thinkingSeconds} /> : null}
+      <div className={isReady ? "answer-text" : "answer-text is-coming"}>
+        {isReady ? <Blocks text={text} streaming={streaming} prefix={prefix} /> : <PlainText text={text} />}
+      </div>
+    </div>
+  );
+});

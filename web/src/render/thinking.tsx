@@ -1,0 +1,61 @@
+import ChevronRight from "lucide-react/icons/chevron-right";
+import { useEffect, useId, useRef, useState } from "react";
+import { create } from "zustand";
+import { Blocks } from "./blocks";
+
+/** Whoever wants to see the reasoning once, wants to see it in the next answer too; a new page begins closed. */
+const useOpenness = create<{ open: boolean }>(() => ({ open: false }));
+
+interface ThinkingProps {
+  text: string;
+  /** It still thinks. */
+  running: boolean;
+  prefix: string;
+  /** How long it took, when that is known. */
+  seconds: number | null;
+}
+
+/** The reasoning of a model, folded. */
+export function Thinking({ text, running, prefix, seconds }: ThinkingProps) {
+  const [open, setOpen] = useState(useOpenness.getState().open);
+  const measured = useSeconds(running, text);
+  const id = useId();
+  const toggle = () => {
+    useOpenness.setState({ open: !open });
+    setOpen(!open);
+  };
+  return (
+    <div className="thinking">
+      <button type="button" className="thinking-toggle" aria-expanded={open} aria-controls={id} onClick={toggle}>
+        <ChevronRight />
+        <span className={running ? "is-running" : undefined}>{labelOf(running, seconds ?? measured)}</span>
+      </button>
+      <div id={id} className="thinking-text answer-text" hidden={!open}>
+        {open ? <Blocks text={text} streaming={running} prefix={`${prefix}-t`} /> : null}
+      </div>
+    </div>
+  );
+}
+
+export function labelOf(running: boolean, seconds: number | null): string {
+  if (running) return "Thinking…";
+  if (seconds === null) return "Thoughts";
+  const whole = Math.max(1, Math.round(seconds));
+  return whole < 60 ? `Thought for ${whole} s` : `Thought for ${Math.floor(whole / 60)} min ${whole % 60} s`;
+}
+
+/** Characters; who has more of the reasoning at once has not seen its beginning. */
+const BEGINNING = 400;
+
+/** How long it thinks, when this page sees it from the beginning to the end. */
+function useSeconds(running: boolean, text: string): number | null {
+  const [seconds, setSeconds] = useState<number | null>(null);
+  const isBeginning = useRef(running && text.length < BEGINNING);
+  useEffect(() => {
+    if (!running || !isBeginning.current) return;
+    isBeginning.current = false;
+    const begun = performance.now();
+    return () => setSeconds((performance.now() - begun) / 1_000);
+  }, [running]);
+  return seconds;
+}

@@ -31,7 +31,7 @@ from llmgate.config_rules import (
     UsageSettings,
 )
 from llmgate.errors import ConfigError
-from llmgate.urls import is_base_url
+from llmgate.urls import fault_of_public_url, is_base_url, path_of
 
 __all__ = [
     "ActivitySettings",
@@ -49,9 +49,15 @@ __all__ = [
 class ServerSettings(Section):
     host: str = Field("127.0.0.1", description="Address to listen on. 0.0.0.0 or :: for every interface.")
     port: int = Field(11435, ge=0, le=65535, description="Port to listen on. 0 takes any free one.")
-    public_url: str = Field("", description="URL under which browsers reach the gateway; empty: http://host:port.")
+    public_url: str = Field(
+        "",
+        description="URL under which browsers reach the gateway, also one with a path like https://example.com/ai; "
+        "empty: http://host:port.",
+    )
     allow_insecure_cookies: bool = Field(
-        False, description="Allow session cookies over plain http, for a public_url that is http."
+        False,
+        description="Allow session cookies over plain http, for a public_url that is http. On this machine itself "
+        "(http://127.0.0.1, http://localhost) they need no leave.",
     )
     trusted_proxies: list[str] = Field(
         default_factory=list,
@@ -63,6 +69,26 @@ class ServerSettings(Section):
     max_body_bytes: int = Field(
         32 * 1024 * 1024, ge=1024, description="Largest request body.", json_schema_extra=RUN_TIME
     )
+    peer_host: str = Field(
+        "",
+        description="Address at which the other daemons of a cluster reach this one, for chats that a browser follows "
+        "at another daemon. Default: server.host, or of all its addresses the machine's own.",
+    )
+    peer_port: int = Field(
+        0, ge=0, le=65535, description="Port for that: the first of 64 from it on that is free. 0 takes any free one."
+    )
+
+    @field_validator("public_url")
+    @classmethod
+    def browsers_can_use_it(cls, value: str) -> str:
+        if value and (fault := fault_of_public_url(value)):
+            raise ValueError(fault)
+        return value.rstrip("/")
+
+    @property
+    def public_path(self) -> str:
+        """What stands before every path as browsers see it: ``/ai``, or nothing."""
+        return path_of(self.public_url)
 
     @field_validator("trusted_proxies")
     @classmethod

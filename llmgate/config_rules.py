@@ -29,6 +29,13 @@ class AuthSettings(Section):
     password_min_length: int = Field(
         10, ge=8, le=128, description="Shortest password accepted.", json_schema_extra=RUN_TIME
     )
+    keys_per_user: int = Field(
+        5,
+        ge=0,
+        le=1000,
+        description="API keys that a user may have and make without an administrator; 0: none.",
+        json_schema_extra=RUN_TIME,
+    )
 
 
 class LevelSettings(Section):
@@ -92,7 +99,20 @@ class ChatSettings(Section):
         90,
         ge=0,
         le=3650,
-        description="How long conversations will be kept; 0: not at all. This version keeps none: they come later.",
+        description="How long conversations are kept after the last message in them; 0: not at all. Then every chat is "
+        "temporary, and those that were kept are deleted within the hour.",
+        json_schema_extra=RUN_TIME,
+    )
+    context_tokens: int = Field(
+        4096,
+        ge=512,
+        le=10_000_000,
+        description="Window of models that tell none. For Ollama: its OLLAMA_CONTEXT_LENGTH.",
+        json_schema_extra=RUN_TIME,
+    )
+    titles: Literal["model", "first_line"] = Field(
+        "model",
+        description='Who names a conversation: its "model", at level 5, or the "first_line" of its question.',
         json_schema_extra=RUN_TIME,
     )
 

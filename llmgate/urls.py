@@ -45,3 +45,34 @@ def is_base_url(text: str) -> bool:
         return True
     labels = name.removesuffix(".").split(".")
     return len(name) < 254 and all(0 < len(label) < 64 for label in labels)
+
+
+OUR_PATHS = ("admin", "api", "assets", "gate", "health", "metrics", "v1")
+"""What paths of the gateway itself begin with."""
+_PUBLIC_PATH = re.compile(r"(?:/(?!\.{1,2}(?:/|$))[A-Za-z0-9._~-]+)*", re.ASCII)
+
+
+def path_of(url: str) -> str:
+    """The path of a URL without a slash at its end: ``/ai``, or nothing."""
+    return urlsplit(url).path.rstrip("/")
+
+
+def fault_of_public_url(url: str) -> str | None:
+    """Why browsers could not reach a gateway by this URL; None if they can."""
+    if not is_base_url(url):
+        return "must look like https://host or https://host/path, without user, query or fragment"
+    path = path_of(url)
+    if not _PUBLIC_PATH.fullmatch(path):
+        return "must have a path of letters, digits and any of . _ ~ - only"
+    if path.split("/")[1:2] and path.split("/")[1] in OUR_PATHS:
+        return f"must have a path that does not begin with /{path.split('/')[1]}, as paths of the gateway itself do"
+    return None
+
+
+def is_loopback(host: str) -> bool:
+    """Whether a host, as it stands in a URL without its port, is this machine, in every browser's opinion."""
+    name = host.lower().removeprefix("[").removesuffix("]")
+    try:
+        return ipaddress.ip_address(name).is_loopback
+    except ValueError:
+        return name == "localhost" or name.endswith(".localhost")

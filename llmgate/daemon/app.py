@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 import secrets
+from functools import partial
 from typing import Any
 
 from starlette.applications import Starlette
 from starlette.requests import Request
-from starlette.responses import JSONResponse, Response
-from starlette.routing import BaseRoute, Mount, Route
+from starlette.responses import JSONResponse, RedirectResponse, Response
+from starlette.routing import BaseRoute, Mount, Route, WebSocketRoute
 from starlette.types import Receive, Scope, Send
 
 from llmgate.daemon import page
@@ -17,6 +18,7 @@ from llmgate.daemon.admin import create_admin
 from llmgate.daemon.auth import routes
 from llmgate.daemon.auth.principals import Role
 from llmgate.daemon.catalogue import Answer, Catalogue, ReadRoute
+from llmgate.daemon.chat.websocket import ChatEndpoint
 from llmgate.daemon.exchange import Exchange
 from llmgate.daemon.gate import create_gate
 from llmgate.daemon.management import Act, Management, ManagementRoute
@@ -37,23 +39,39 @@ class Application:
     def __init__(self, services: Services) -> None:
         self._gateway = services.gateway
         self._others = _other_routes(services)
+        self._prefix = services.settings.server.public_path
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         endpoint = ENDPOINTS.get(scope["path"]) if scope["type"] == "http" else None
+        if endpoint is None and self._prefix and scope["path"].startswith(f"{self._prefix}/"):
+            scope = _below(self._prefix, scope)
+            endpoint = ENDPOINTS.get(scope["path"]) if scope["type"] == "http" else None
         if endpoint is not None:
             await self._gateway.serve(endpoint, scope, receive, send)
         else:
             await self._others(scope, receive, send)
 
 
+def _below(prefix: str, scope: Scope) -> Scope:
+    """The scope as it is behind a proxy that takes the public path away. Not every proxy does."""
+    raw = scope.get("raw_path") or b""
+    return {**scope, "path": scope["path"].removeprefix(prefix), "raw_path": raw.removeprefix(prefix.encode())}
+
+
 def _other_routes(services: Services) -> Starlette:
     routes = _read_routes(services)
+    if prefix := services.settings.server.public_path:
+        routes.append(Route(prefix, partial(_with_slash, prefix)))
     routes += _management_routes(services)
     routes += _page_routes(page.load())
     routes += [
         Route("/health/live", _live),
         Route("/health/ready", _readiness(services)),
         Route("/metrics", _metrics(services)),
+        WebSocketRoute(
+            "/gate/ws",
+            ChatEndpoint(services.chat, services.authenticator, services.client_address, services.live),
+        ),
         Mount("/gate", create_gate(services)),
         Mount("/admin/v1", create_admin(services)),
     ]
@@ -112,6 +130,11 @@ async def nothing_here(scope: Scope, receive: Receive, send: Send) -> None:
         body = json.dumps(failure.problem(exchange.request_id)).encode()
         no_store = (b"cache-control", b"no-store")
         await exchange.answer(failure.status, body, b"application/problem+json", [no_store])
+
+
+async def _with_slash(prefix: str, request: Request) -> Response:
+    """The page names everything relative to its own path, so that the slash matters."""
+    return RedirectResponse(f"{prefix}/")
 
 
 async def _live(request: Request) -> Response:

@@ -84,7 +84,8 @@ class Gateway:
         self._client_address = client_address
         self._processor = RequestProcessor(upstreams)
         self._active: dict[Exchange, Journey] = {}
-        self._bodies = BodyBudget(lambda: settings.queue.max_waiting_bytes)
+        self.bodies = BodyBudget(lambda: settings.queue.max_waiting_bytes)
+        """Also for those who ask by way of the daemon itself (``chat/``)."""
         self._idle = asyncio.Event()
         self._hurry = asyncio.Event()
         self._draining = False
@@ -116,7 +117,7 @@ class Gateway:
             await exchange.fail(endpoint.protocol, defect)
         finally:
             del self._active[exchange]
-            self._bodies.forget(exchange)
+            self.bodies.forget(exchange)
             if not self._active:
                 self._idle.set()
             journey.close(self._bus)
@@ -155,7 +156,7 @@ class Gateway:
             raise Draining("The gateway is shutting down.", retry_after=5)
         if exchange.scope["method"] != "POST":
             raise MethodNotAllowed(f"{endpoint.route.path} takes POST.")
-        reserve = self._bodies.reservation(exchange, principal.owner)
+        reserve = self.bodies.reservation(exchange, principal.owner)
         raw = await exchange.read_body(self._settings.server.max_body_bytes, reserve)
         call = endpoint.protocol.parse(exchange.request_id, endpoint.route, await parse_body_async(raw))
         call.headers = forwarded_headers(exchange.scope["headers"])

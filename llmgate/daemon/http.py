@@ -12,6 +12,9 @@ HEAD_SECONDS = 30.0
 HEAD_BYTES = 64 * 1024
 HEADERS = 100
 
+WEBSOCKET_PATH = b"/gate/ws"
+"""How the one path ends that is a WebSocket; before it there may be the path of a proxy."""
+
 ABORT = "llmgate.abort"
 """In ``scope["extensions"]``: a function that drops the connection now, with what is not sent yet."""
 
@@ -62,6 +65,11 @@ class GatewayProtocol(HttpToolsProtocol):
         if len(self.headers) >= HEADERS:
             raise _Refused
         super().on_header(name, value)
+
+    def _should_upgrade(self) -> bool:
+        """Only to the WebSocket of the chat: everywhere else the wish for one is ignored."""
+        is_wanted = self.scope["method"] == "GET" and self.url.partition(b"?")[0].endswith(WEBSOCKET_PATH)
+        return is_wanted and super()._should_upgrade()
 
     def on_headers_complete(self) -> None:
         self._in_head = False

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 import structlog
@@ -12,7 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from llmgate.config import Settings
 from llmgate.daemon.chain import ActivityChain, ChainBroken
 from llmgate.daemon.clock import monotonic, utc_now
-from llmgate.daemon.store import idempotency, instance, requests, sessions, sql, usage
+from llmgate.daemon.store import conversations, idempotency, instance, requests, sessions, sql, usage
 from llmgate.daemon.store.database import Database
 from llmgate.errors import StoreUnavailable
 
@@ -32,8 +33,17 @@ _LOCK = 0x6C6C6D67707275  # "llmgpru"
 Forget = Callable[[AsyncConnection, int], Awaitable[int]]
 
 
+@dataclass(frozen=True, slots=True)
+class _Task:
+    """Forgets at most ``rows`` rows at a time; when it were fewer than ``whole``, none is left."""
+
+    forget: Forget
+    rows: int = BATCH_ROWS
+    whole: int = BATCH_ROWS
+
+
 class Retention:
-    """Forgets old requests, sums of usage, entries of the activity log, sessions and idempotency keys.
+    """Forgets old requests, sums of usage, entries of the activity log, sessions, idempotency keys and conversations.
 
     Of several daemons at one database one does it each time. ``settings`` are asked for anew in each round.
     """
@@ -77,9 +87,9 @@ class Retention:
         What fails is logged, and left for the next time.
         """
         forgotten: dict[str, int] = {}
-        for kind, forget in self._tasks().items():
+        for kind, task in self._tasks().items():
             try:
-                forgotten[kind] = await self._all(forget)
+                forgotten[kind] = await self._all(task)
             except StoreUnavailable as failure:
                 self._log.warning("not_cleaned", kind=kind, reason=failure.message)
             except ChainBroken as broken:
@@ -90,31 +100,38 @@ class Retention:
             self._log.info("old_rows_deleted", **{kind: rows for kind, rows in forgotten.items() if rows})
         return forgotten
 
-    def _tasks(self) -> Mapping[str, Forget]:
+    def _tasks(self) -> Mapping[str, _Task]:
         now, settings = self._clock(), self._settings()
-        tasks: dict[str, Forget] = {
-            "requests": lambda tx, rows: requests.delete_before(
-                tx, _before(now, settings.usage.request_log_days), rows
+        last_said = _before(now, settings.chat.conversation_days)  # with 0 days all of them are older
+        tasks = {
+            "requests": _Task(
+                lambda tx, rows: requests.delete_before(tx, _before(now, settings.usage.request_log_days), rows)
             ),
-            "sessions": lambda tx, rows: sessions.delete_ended(tx, now - ENDED_SESSIONS_KEPT, rows),
-            "idempotency_keys": lambda tx, rows: idempotency.forget_before(tx, now - IDEMPOTENCY_KEPT, rows),
+            "sessions": _Task(lambda tx, rows: sessions.delete_ended(tx, now - ENDED_SESSIONS_KEPT, rows)),
+            "idempotency_keys": _Task(lambda tx, rows: idempotency.forget_before(tx, now - IDEMPOTENCY_KEPT, rows)),
+            # Some are large: then fewer go at a time, though more are left.
+            "conversations": _Task(
+                lambda tx, rows: conversations.delete_before(tx, last_said, rows), conversations.PIECE, whole=1
+            ),
         }
         if settings.usage.usage_days:
-            tasks["usage"] = lambda tx, rows: usage.delete_before(tx, _before(now, settings.usage.usage_days), rows)
+            since = _before(now, settings.usage.usage_days)
+            tasks["usage"] = _Task(lambda tx, rows: usage.delete_before(tx, since, rows))
         if settings.activity.days:
-            tasks["activity"] = lambda tx, rows: self._chain.prune(tx, _before(now, settings.activity.days), rows)
+            oldest = _before(now, settings.activity.days)
+            tasks["activity"] = _Task(lambda tx, rows: self._chain.prune(tx, oldest, rows))
         return tasks
 
-    async def _all(self, forget: Forget) -> int:
+    async def _all(self, task: _Task) -> int:
         total = 0
         while True:
             began = monotonic()
             async with self._database.begin() as tx:
                 if not await sql.alone(tx, _LOCK):
                     return total
-                rows = await forget(tx, BATCH_ROWS)
+                rows = await task.forget(tx, task.rows)
             total += rows
-            if rows < BATCH_ROWS:
+            if rows < task.whole:
                 return total
             await asyncio.sleep(max(self._pause, monotonic() - began))
 

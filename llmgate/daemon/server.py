@@ -13,11 +13,13 @@ from types import FrameType
 import uvicorn
 
 from llmgate.config import LoadedSettings, Settings
+from llmgate.daemon import websocket
 from llmgate.daemon.app import Application
 from llmgate.daemon.http import GatewayProtocol
 from llmgate.daemon.listening import BACKLOG
 from llmgate.daemon.services import Services, open_services
 from llmgate.daemon.terminal import Terminal
+from llmgate.daemon.websocket import GatewaySocket
 from llmgate.daemon.workers import Order
 
 Announce = Callable[[Services], Awaitable[None]]
@@ -42,7 +44,11 @@ class GatewayServer(uvicorn.Server):
         config = uvicorn.Config(
             Application(services),
             http=GatewayProtocol,
-            ws="none",
+            ws=GatewaySocket,
+            ws_max_size=websocket.LARGEST,
+            ws_ping_interval=websocket.PING_SECONDS,
+            ws_ping_timeout=websocket.PING_SECONDS,
+            ws_per_message_deflate=False,  # pieces of a few bytes gain nothing, and each socket would cost a window
             lifespan="off",
             loop="none",
             proxy_headers=False,  # who the client is, is judged by auth.ip_whitelist alone

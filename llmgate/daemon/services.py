@@ -25,6 +25,9 @@ from llmgate.daemon.auth.throttle import LoginThrottle
 from llmgate.daemon.backend import create_queue, own_name, shape_of
 from llmgate.daemon.chain import ActivityChain
 from llmgate.daemon.changes import Changes
+from llmgate.daemon.chat.address import private_address
+from llmgate.daemon.chat.chat import Chat
+from llmgate.daemon.chat.peers import Peers
 from llmgate.daemon.clock import utc_now
 from llmgate.daemon.events import EventBus
 from llmgate.daemon.exchange import Scope
@@ -43,6 +46,7 @@ from llmgate.daemon.store import instance
 from llmgate.daemon.store.database import Database, sqlite_url
 from llmgate.daemon.supervisor import Supervisor
 from llmgate.daemon.upstreams import effective
+from llmgate.daemon.upstreams.capabilities import CapabilityBook
 from llmgate.daemon.upstreams.models import ModelKeeper
 from llmgate.daemon.upstreams.registry import UpstreamRegistry
 from llmgate.daemon.upstreams.sealing import TokenSeal
@@ -51,6 +55,8 @@ from llmgate.errors import StoreUnavailable
 
 ACTIVITY_KEY = "activity"
 """The purpose of the key that the activity log is chained with, see ``ServerSecret.derive``."""
+PEERS = "chat peers"
+"""The purpose of the key that daemons use who show each other their turns."""
 STOP = "stop"
 """The topic under which daemons tell each other which request is to be ended."""
 FLUSH_SECONDS = 5.0
@@ -75,6 +81,7 @@ class Services:
     owners: Owners
     queue: QueueManagerInterface
     upstreams: UpstreamRegistry
+    capabilities: CapabilityBook
     seal: TokenSeal
     models: ModelKeeper
     bus: EventBus
@@ -83,6 +90,7 @@ class Services:
     observers: Observers
     machine: Machine
     gateway: Gateway
+    chat: Chat
     supervisor: Supervisor
     client_address: Callable[[Scope], str]
     started_at: datetime = field(default_factory=utc_now)
@@ -148,10 +156,12 @@ class Services:
             return
         self.draining = True
         self.observers.feed.close()
+        self.chat.refuse_new()
         self.gateway.refuse_new()
         self.models.stop()
         await self.queue.shut()
         await self.gateway.finished(self.settings.server.drain_seconds)
+        await self.chat.close()
 
 
 def address_resolver(trusted_proxies: Sequence[str]) -> Callable[[Scope], str]:
@@ -231,14 +241,17 @@ async def open_services(configuration: Settings | LoadedSettings) -> AsyncIterat
         queue = create_queue(settings, known, secret, version, bus, relearning)
         stack.push_async_callback(queue.close)
         upstreams = UpstreamRegistry(known, settings.health, queue, bus)
-        stack.push_async_callback(upstreams.close)
-        models = ModelKeeper(upstreams, changes)
-        stack.push_async_callback(models.close)
-        usage = UsageRecorder(database, access.authenticator, settings.usage)
+        capabilities, models = CapabilityBook(upstreams), ModelKeeper(upstreams, changes)
+        for close in (upstreams.close, capabilities.close, models.close):
+            stack.push_async_callback(close)
+        authenticator = access.authenticator
+        usage = UsageRecorder(database, authenticator, settings.usage)
         stack.push_async_callback(_flush, usage)
         limits = create_limits(usage, queue)
-        observers = observe(bus, queue, upstreams, usage, own_name())
         resolve_address = address_resolver(settings.server.trusted_proxies)
+        gateway = Gateway(live, authenticator, upstreams, queue, limits, bus, resolve_address)
+        chat = Chat(gateway, authenticator, access.sessions, upstreams, capabilities, queue, database, live)
+        stack.push_async_callback(chat.close)
         supervisor = Supervisor()
         stack.push_async_callback(supervisor.stop)
         reconfiguration = Reconfiguration(live, version, database, changes, queue, lambda: services.settle())  # noqa: PLW0108 - made after it
@@ -253,18 +266,20 @@ async def open_services(configuration: Settings | LoadedSettings) -> AsyncIterat
             sessions=access.sessions,
             first_admin=FirstAdmin(database, changes, access.hasher),
             whitelist=access.whitelist,
-            authenticator=access.authenticator,
+            authenticator=authenticator,
             owners=Owners(database, access.whitelist),
             queue=queue,
             upstreams=upstreams,
+            capabilities=capabilities,
             seal=seal,
             models=models,
             bus=bus,
             usage=usage,
             limits=limits,
-            observers=observers,
+            observers=observe(bus, queue, upstreams, usage, own_name()),
             machine=Machine(settings.state.dir),
-            gateway=Gateway(live, access.authenticator, upstreams, queue, limits, bus, resolve_address),
+            gateway=gateway,
+            chat=chat,
             supervisor=supervisor,
             client_address=resolve_address,
         )
@@ -300,7 +315,7 @@ async def _upstreams_of(database: Database, settings: Settings, seal: TokenSeal)
 
 async def _start(services: Services, relearning: Relearning) -> None:
     """Everything that goes on in the background, in the order in which one needs the other."""
-    start = services.supervisor.start
+    start, settings = services.supervisor.start, services.settings
 
     def stop(_: str, request_id: Any) -> None:
         services.gateway.stop(str(request_id))
@@ -317,6 +332,11 @@ async def _start(services: Services, relearning: Relearning) -> None:
     start("limits", services.limits.run())
     start("retention", Retention(services.database, services.chain, lambda: services.settings).run())
     start("credentials", services.gateway.watch_credentials())
+    if settings.queue.backend != "memory":
+        host, ports = await private_address(settings)
+        key = services.secret.derive(PEERS)
+        services.chat.peers = Peers(services.queue, services.chat.turns, key, host=host, ports=ports)
+    await services.chat.open(services.supervisor)
 
 
 def create_limits(usage: UsageRecorder, queue: QueueManagerInterface) -> LimitKeeper:

@@ -88,6 +88,13 @@ class ConversationDetail(Conversation):
     messages: list[Message]
 
 
+class ConversationsExport(Answer):
+    """All conversations of a user, the oldest first. Their images have their bytes with them."""
+
+    exported_at: datetime
+    conversations: list[ConversationDetail]
+
+
 class ConversationUpdate(Update):
     """``leaf`` chooses the branch that is shown."""
 

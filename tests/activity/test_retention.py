@@ -67,6 +67,7 @@ async def test_many_old_rows_of_every_kind_are_forgotten_and_the_others_stay(log
     forgotten = await retention(log).clean()
     assert forgotten == {
         "requests": BATCH_ROWS + 50, "usage": BATCH_ROWS + 50, "sessions": 2, "idempotency_keys": 1, "activity": 0,
+        "conversations": 0,
     }  # fmt: skip
     left = await _count(log, requests.requests, usage.usage, sessions.sessions, idempotency.idempotency_keys)
     assert left == [20, 20, 1, 1]
@@ -77,7 +78,7 @@ async def test_what_is_kept_for_ever_is_kept(log: Log) -> None:
     await _requests(log, 5, NOW - timedelta(days=5000))
     await log.write_at_once(5)
     forgotten = await retention(log, FOR_EVER, NOW + timedelta(days=10_000)).clean()
-    assert set(forgotten) == {"requests", "sessions", "idempotency_keys"}
+    assert set(forgotten) == {"requests", "sessions", "idempotency_keys", "conversations"}
     assert await _count(log, usage.usage, activity) == [5, 5]
 
 
@@ -174,4 +175,4 @@ async def test_what_goes_wrong_with_one_kind_does_not_keep_the_others(log: Log, 
     await log.tamper(f"ALTER TABLE {kind} RENAME TO elsewhere")
     forgotten = await retention(log).clean()
     assert kind not in forgotten
-    assert len(forgotten) == 4
+    assert len(forgotten) == 5

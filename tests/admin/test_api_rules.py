@@ -25,7 +25,7 @@ async def test_every_route_but_the_public_ones_asks_for_a_credential(shared: Sit
     for method, path in admin + gate:
         answer = await shared.nobody.request(method, path)
         if path.removeprefix("/gate") in PUBLIC and path.startswith("/gate"):
-            assert answer.status_code in (400, 401), path
+            assert answer.status_code in (200, 400, 401), path
         else:
             problem(answer, 401, "unauthenticated")
 
@@ -51,7 +51,7 @@ async def test_an_api_key_of_a_user_is_forbidden_and_one_of_an_administrator_is_
         {"authorization": "Bearer llmg_0000000000_00000000000000000000000000000000000000"},
         {"authorization": "Basic cm9vdDpyb290"},
         {"x-api-key": "x" * 5000},
-        {"cookie": "__Host-llmgate=nonsense"},
+        {"cookie": "llmgate=nonsense"},
     ],
 )
 async def test_every_bad_credential_gets_the_same_answer(shared: Site, headers: dict[str, str]) -> None:

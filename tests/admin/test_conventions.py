@@ -154,21 +154,25 @@ async def test_unknown_query_parameters_and_bad_pages_are_refused(
 async def test_every_answer_is_kept_out_of_caches_and_has_an_id(
     shared: Site, documents: dict[str, dict[str, Any]]
 ) -> None:
-    for mount, path, method, _ in operations(documents):
+    for mount, path, method, operation in operations(documents):
         answer = await shared.nobody.request(method, mount + path)
         assert answer.headers["cache-control"].startswith("no-store"), path
         assert re.fullmatch(r"[0-9a-f]{16}", answer.headers["x-request-id"]), path
+        if operation["security"] == [] and method == "get":
+            assert answer.status_code == 200, path
+            continue
         assert answer.headers["content-type"] == "application/problem+json", path
         schemas.Problem.model_validate(answer.json())
 
 
 async def test_every_body_has_a_bound(shared: Site, documents: dict[str, dict[str, Any]]) -> None:
-    large = {"x": "x" * 300_000}
     bounded = 0
     for mount, path, method, operation in operations(documents):
         if "requestBody" not in operation:
             continue
         bounded += 1
+        size = 25_200_000 if (mount, path) == ("/gate", "/chat") else 300_000  # there may be pictures in a question
+        large = {"x": "x" * size}
         answer = await shared.admin.request(method, mount + re.sub(r"\{\w+\}", "0", path), json=large)
         problem(answer, 413, "body_too_large")
     assert bounded > 15

@@ -17,6 +17,7 @@ from llmgate.daemon.gate import create_gate
 from llmgate.daemon.services import open_services
 from llmgate.daemon.store.activity import activity
 from llmgate.errors import BrokerUnavailable, StoreUnavailable
+from tests.admin import attempts_own  # noqa: F401 - adds its attempts to the others
 from tests.admin.attempts import ATTEMPTS, NOT_HERE, Attempt, Stage
 from tests.admin.harness import PASSWORD, Site, problem
 from tests.fakes import FakeOllama

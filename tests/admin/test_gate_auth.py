@@ -93,8 +93,45 @@ async def test_the_setup_token_is_worthless_where_there_is_an_administrator(site
     problem(await site.nobody.post("/gate/auth/setup", json=body), 401, "unauthenticated")
 
 
-async def test_cookies_over_plain_http_need_an_explicit_setting(site: Site) -> None:
-    problem(await site.login("ada", cookie=True), 400, "invalid_request")
+async def test_cookies_over_plain_http_need_an_explicit_setting(tmp_path: Path) -> None:
+    server = ServerSettings(port=0, drain_seconds=5, public_url="http://gate.lan")
+    async with run_site(tmp_path / "state", server=server) as site:
+        problem(await site.login("ada", cookie=True), 400, "invalid_request")
+
+
+async def test_on_this_machine_itself_plain_http_will_do(site: Site) -> None:
+    """A browser that was sent to http://127.0.0.1, or to http://localhost, gets in: with names that any browser takes
+    from there, Safari included."""
+    body = {"name": "ada", "password": PASSWORD, "cookie": True}
+    port = site.url.rpartition(":")[2]
+    for name in ("127.0.0.1", "localhost", "[::1]"):
+        own = {"host": f"{name}:{port}", "origin": f"http://{name}:{port}"}
+        jar = cookies_of(await site.nobody.post("/gate/auth/login", json=body, headers=own))
+        assert set(jar) == {"llmgate", "llmgate-refresh"}
+        assert {(cookie["httponly"], cookie["secure"], cookie["samesite"]) for cookie in jar.values()} == {
+            (True, "", "strict")
+        }
+        cookies = {"cookie": "; ".join(f"{name}={cookie.value}" for name, cookie in jar.items())}
+        assert (await site.nobody.get("/gate/auth/me", headers=cookies)).json()["name"] == "ada"
+        # No more than its Origin: not every browser sends Sec-Fetch-Site over plain http.
+        renewed = await site.nobody.post("/gate/auth/refresh", headers={**cookies, **own})
+        assert set(cookies_of(renewed)) == {"llmgate", "llmgate-refresh"}
+        foreign = {**cookies, "host": own["host"], "origin": "http://127.0.0.1:3000"}
+        problem(await site.nobody.post("/gate/auth/refresh", headers=foreign), 403, "forbidden")
+        problem(await site.nobody.post("/gate/auth/logout", headers=foreign), 403, "forbidden")
+        assert (await site.nobody.post("/gate/auth/logout", headers={**cookies, **own})).status_code == 204
+
+
+async def test_behind_a_proxy_that_is_not_configured_there_are_no_plain_cookies(site: Site) -> None:
+    body = {"name": "ada", "password": PASSWORD, "cookie": True}
+    port = site.url.rpartition(":")[2]
+    for told in (
+        {"host": "llm.example"},
+        {"host": f"127.0.0.1:{port}", "origin": "https://llm.example"},  # what nginx makes of it by itself
+        {"host": f"192.168.1.5:{port}", "origin": f"http://192.168.1.5:{port}"},
+    ):
+        document = problem(await site.nobody.post("/gate/auth/login", json=body, headers=told), 400, "invalid_request")
+        assert "public_url" in document["hint"]
 
 
 async def test_session_cookies_are_out_of_reach_and_never_in_the_body(tmp_path: Path) -> None:

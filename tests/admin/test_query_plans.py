@@ -18,6 +18,7 @@ from sqlalchemy import Connection, event, text
 from bench import lists_data as data
 from llmgate.config import DatabaseSettings
 from llmgate.daemon.services import database_url
+from llmgate.daemon.store.usage import usage_principals as principals
 from tests.admin.harness import Site, run_site
 
 BIG = ("requests", "activity", "users", "api_keys", "sessions", "registration_tokens", "usage")
@@ -135,3 +136,24 @@ async def test_every_page_is_read_by_an_index(tmp_path: Path, database: Database
                     wrong.append("\n".join([f"{path} {filters}: {fault}", asked.statement, *plan]))  # noqa: PERF401
         assert seen > 40
         assert not wrong, "\n\n".join(wrong)
+
+
+async def test_ones_own_is_read_by_an_index_too(tmp_path: Path, database: DatabaseSettings) -> None:
+    """However much all others have used."""
+    async with run_site(tmp_path / "state", database=database) as site:
+        settings = site.gateway.services.settings
+        await asyncio.to_thread(data.fill, database_url(settings), many=3000, some=300)
+        ada = (await site.user.get("/gate/auth/me")).json()["id"]
+        ids = [data.key_id(number) for number in range(5)]
+        async with site.gateway.services.database.begin() as tx:
+            await tx.execute(principals.update().where(principals.c.id.in_(ids)).values(user_id=ada))
+        paths = ("/gate/usage?by=day", "/gate/usage?by=model", "/gate/usage?by=key&days=366", "/gate/keys?state=active")
+        with overheard(site) as heard:
+            for path in paths:
+                assert (await site.user.get(path)).status_code == 200
+        asked = [one for one in heard if re.search("FROM (usage|api_keys) ", one.statement)]
+        assert len(asked) == len(paths)
+        async with site.gateway.services.database.read() as tx:
+            plans = [(one, await tx.run_sync(plan_of, one)) for one in asked]
+        wrong = [(one.statement, fault, plan) for one, plan in plans for fault in faults_of(plan, one)]
+        assert wrong == []

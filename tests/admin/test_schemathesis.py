@@ -98,7 +98,9 @@ async def attacked(state: Path, mount: str, who: str) -> Report:
 
 
 @pytest.mark.filterwarnings(
-    "ignore:.*socket:ResourceWarning", "ignore:.*socket:pytest.PytestUnraisableExceptionWarning"
+    "ignore:.*socket:ResourceWarning",
+    "ignore:.*socket:pytest.PytestUnraisableExceptionWarning",
+    "ignore:Generating overly large repr",
 )
 @pytest.mark.parametrize("mount", [ADMIN, GATE])
 @pytest.mark.parametrize("who", ["admin", "user", "nobody"])
@@ -107,7 +109,7 @@ async def test_every_answer_is_described(tmp_path: Path, mount: str, who: str) -
     gc.collect()  # Schemathesis leaves its connections to the collector; no other test shall hear of that
     if report.faults:
         pytest.fail(report.told(), pytrace=False)
-    assert len(report.operations()) >= {ADMIN: 60, GATE: 12}[mount]
+    assert len(report.operations()) >= {ADMIN: 60, GATE: 30}[mount]
     met = report.statuses()
     assert max(met) < 500
     if mount == ADMIN:

@@ -87,7 +87,7 @@ async def test_a_session_is_the_same_principal_in_every_carrier(
     authenticator: Authenticator, sessions: Sessions, ann: User
 ) -> None:
     token = (await sessions.login("ann", PASSWORD, address=STRANGER, client="")).access_token
-    headers = (_bearer(token), (b"x-api-key", token), (b"cookie", f"__Host-llmgate={token}"))
+    headers = (_bearer(token), (b"x-api-key", token), (b"cookie", f"llmgate={token}"))
     (principal,) = {await _ask(authenticator, header, method="GET") for header in headers}
     assert (principal.kind, principal.id, principal.level) == (PrincipalKind.SESSION, ann.id, 3)
 
@@ -135,7 +135,7 @@ async def test_every_bad_credential_has_the_same_answer_also_from_a_whitelisted_
             answers.add(await _refused(authenticator, (b"x-api-key", text), address=address))
     for headers in ([_bearer(key.text), (b"x-api-key", "x")], [(b"authorization", f"Basic {key.text}")]):
         answers.add(await _refused(authenticator, *headers, address=OFFICE))
-    answers.add(await _refused(authenticator, (b"cookie", "__Host-llmgate=x"), address=OFFICE))
+    answers.add(await _refused(authenticator, (b"cookie", "llmgate=x"), address=OFFICE))
     answers.add(await _refused(authenticator))
     assert answers == {credentials.refused().text()}
 
@@ -155,7 +155,7 @@ async def test_a_cookie_changes_nothing_on_behalf_of_another_site(
     authenticator: Authenticator, sessions: Sessions, ann: User
 ) -> None:
     token = (await sessions.login("ann", PASSWORD, address=STRANGER, client="")).access_token
-    cookie = (b"cookie", f"__Host-llmgate={token}")
+    cookie = (b"cookie", f"llmgate={token}")
     for foreign in ([], [(b"origin", "https://evil.example")], [(b"sec-fetch-site", "cross-site")]):
         with pytest.raises(PermissionDenied):
             await _ask(authenticator, cookie, *foreign)

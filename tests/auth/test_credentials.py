@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -124,17 +126,53 @@ def test_only_our_own_page_may_change_something_with_a_cookie(headers: list[Head
 @pytest.mark.parametrize(
     ("server", "name"),
     [
-        (ServerSettings(), "__Host-llmgate"),
+        (ServerSettings(), "llmgate"),
+        (ServerSettings(host="::"), "llmgate"),
+        (ServerSettings(host="192.168.1.5"), "__Host-llmgate"),
+        (ServerSettings(public_url="http://localhost:8080"), "llmgate"),
         (ServerSettings(public_url="http://gate.lan"), "__Host-llmgate"),
         (ServerSettings(public_url="http://gate.lan", allow_insecure_cookies=True), "llmgate"),
         (ServerSettings(allow_insecure_cookies=True), "llmgate"),
         (ServerSettings(public_url="https://gate.lan", allow_insecure_cookies=True), "__Host-llmgate"),
     ],
 )
-def test_a_plain_cookie_is_for_plain_http_where_that_is_allowed(server: ServerSettings, name: str) -> None:
+def test_a_plain_cookie_is_for_plain_http_that_is_allowed_or_stays_here(server: ServerSettings, name: str) -> None:
     assert credentials.cookie_name(server) == name
 
 
 def test_without_a_public_url_the_origin_is_where_we_listen() -> None:
     assert credentials.public_origin(ServerSettings()) == "http://127.0.0.1:11435"
     assert credentials.public_origin(ServerSettings(host="::1", port=80)) == "http://[::1]:80"
+
+
+def test_a_browser_leaves_the_usual_port_out() -> None:
+    for url in ("https://Gate.lan:443/ai", "https://gate.lan"):
+        assert credentials.public_origin(ServerSettings(public_url=url)) == "https://gate.lan"
+    assert credentials.public_origin(ServerSettings(public_url="http://gate.lan:80")) == "http://gate.lan"
+    assert credentials.public_origin(ServerSettings(public_url="http://gate.lan:443")) == "http://gate.lan:443"
+
+
+@pytest.mark.parametrize(
+    ("server", "origin", "host", "allowed"),
+    [
+        ({}, "http://localhost:11435", "localhost:11435", True),
+        ({}, "http://[::1]:11435", "[::1]:11435", True),
+        ({}, "http://127.0.0.1:5173", "127.0.0.1:5173", True),  # the port of a tunnel: the page came from there
+        ({"public_url": "http://localhost:8080"}, "http://127.0.0.1:8080", "127.0.0.1:8080", True),
+        ({"host": "::"}, "http://127.0.0.1:11435", "127.0.0.1:11435", True),
+        ({}, "http://127.0.0.1:3000", "127.0.0.1:11435", False),
+        ({}, "http://localhost:11435", "127.0.0.1:11435", False),
+        ({}, "http://evil.example:11435", "evil.example:11435", False),  # a name that now means 127.0.0.1
+        ({}, "http://127.0.0.1.evil.example", "127.0.0.1.evil.example", False),
+        ({}, "https://localhost:11435", "localhost:11435", False),
+        ({"host": "192.168.1.5"}, "http://127.0.0.1:11435", "127.0.0.1:11435", False),
+        ({"public_url": "https://gate.example"}, "http://127.0.0.1:11435", "127.0.0.1:11435", False),
+        ({"public_url": "http://gate.lan"}, "http://127.0.0.1:11435", "127.0.0.1:11435", False),
+    ],
+)
+def test_this_machine_has_several_names(server: dict[str, Any], origin: str, host: str, allowed: bool) -> None:
+    ours = credentials.public_origin(ServerSettings(**server))
+    headers = [(b"host", host.encode()), (b"origin", origin.encode())]
+    assert credentials.may_change_state(headers, "POST", ours) is allowed
+    assert credentials.is_foreign_page(headers, "POST", ours) is not allowed
+    assert credentials.may_change_state([(b"origin", origin.encode())], "POST", ours) is False

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable
 from functools import partial
 from typing import Any
@@ -30,6 +31,11 @@ class FakeOllama(FakeServer):
     )
     release_version = "0.12.6"
 
+    def __init__(self, *, models: tuple[str, ...] = ("llama3.2:latest",), port: int = 0) -> None:
+        super().__init__(models=models, port=port)
+        self.described: dict[str, dict[str, Any]] = {}
+        """What is told of these models in the place of the usual. They have digests of their own."""
+
     def answer(self, seen: Seen, script: Script) -> Answer | None:
         reads: dict[str, Callable[[], Answer]] = {
             "/api/tags": lambda: whole({"models": [self._listing(name) for name in self.models]}),
@@ -42,7 +48,7 @@ class FakeOllama(FakeServer):
             "/api/generate": partial(dialects.ollama_answer, chat=False),
             "/api/embed": dialects.ollama_embed,
             "/api/embeddings": dialects.ollama_embed,
-            "/api/show": lambda *_: whole(self._show()),
+            "/api/show": lambda body, _: whole(self._show() | self.described.get(self._named(body), {})),
             "/api/pull": lambda body, _: self._pull(body),
             "/api/copy": lambda body, _: self._copy(body),
             "/api/delete": lambda body, _: self._delete(body),
@@ -98,14 +104,14 @@ class FakeOllama(FakeServer):
     def error(self, text: str) -> bytes:
         return go_json({"error": text})
 
-    @staticmethod
-    def _listing(name: str) -> dict[str, Any]:
+    def _listing(self, name: str) -> dict[str, Any]:
+        usual = "a80c4f17acd55265feec403c7aef86be0c25983ab279d83f3bcd3abbcb5b8b72"
         return {
             "name": name,
             "model": name,
             "modified_at": "2026-01-02T03:04:05.678901234Z",
             "size": 2019393189,
-            "digest": "a80c4f17acd55265feec403c7aef86be0c25983ab279d83f3bcd3abbcb5b8b72",
+            "digest": hashlib.sha256(name.encode()).hexdigest() if name in self.described else usual,
             "details": DETAILS,
         }
 

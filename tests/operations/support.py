@@ -8,7 +8,7 @@ from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import JSON, BigInteger, Boolean, Column, Date, DateTime, Float, Integer, Table, select
+from sqlalchemy import JSON, BigInteger, Boolean, Column, Date, DateTime, Float, Integer, LargeBinary, Table, select
 from sqlalchemy.types import Enum, TypeDecorator
 
 from llmgate.daemon.auth.secrets import ServerSecret, of_text
@@ -66,6 +66,7 @@ _VALUES: tuple[tuple[type[Any], Callable[[int], Any]], ...] = (
     (Float, lambda number: (0.1, 1e300, -0.0, 3.0, 5e-324)[number % 5]),
     (Date, lambda number: date(2026, 1, 1) + timedelta(days=number)),
     (DateTime, lambda number: START + timedelta(hours=number, microseconds=number)),
+    (LargeBinary, lambda number: bytes(range(256)) * (number % 3)),
     (JSON, lambda number: (["a", "日本語"], [], ["\\", '"'])[number % 3]),
 )
 

@@ -256,9 +256,8 @@ async def test_a_port_that_is_taken_or_not_ours_is_told(ollama: FakeOllama, tmp_
         ({"public_url": "https://llm.example.com", "trusted_proxies": ["127.0.0.1/32"]}, {"web": "ok"}),
         ({"public_url": "http://llm.example.com"}, {"web": "fail"}),
         ({"public_url": "http://llm.example.com", "allow_insecure_cookies": True}, {"web": "warn"}),
-        ({"public_url": "http://localhost:80", "allow_insecure_cookies": True}, {"web": "ok"}),
-        ({"public_url": "llm.example.com"}, {"web": "fail"}),
-        ({"public_url": "https://[::1"}, {"web": "fail"}),
+        ({"public_url": "http://localhost:80"}, {"web": "ok"}),
+        ({"public_url": "https://llm.example.com/ai/", "trusted_proxies": ["127.0.0.1/32"]}, {"web": "ok"}),
     ],
 )
 async def test_what_browsers_need(

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import base64
+import io
+import os
 import stat
 from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -11,8 +15,10 @@ from sqlalchemy import inspect, text
 
 from llmgate.daemon.auth.secrets import load_or_create
 from llmgate.daemon.chain import ActivityChain
+from llmgate.daemon.operations.archive import ArchiveReader, ArchiveWriter, Manifest, TableContents
+from llmgate.daemon.operations.backup import _batch_of
 from llmgate.daemon.operations.restore import Source, check, restore
-from llmgate.daemon.operations.tables import every_table
+from llmgate.daemon.operations.tables import every_table, found_in
 from llmgate.daemon.operations.values import kind_of
 from llmgate.daemon.store import schema
 from llmgate.daemon.store.database import Database
@@ -52,6 +58,26 @@ async def test_no_table_is_left_out(database: Database, tmp_path: Path) -> None:
     for table in every_table():
         columns = next(one.columns for one in manifest.tables if one.name == table.name)
         assert [name for name, _ in columns] == [column.name for column in table.columns]
+
+
+async def test_of_long_rows_few_are_in_memory_at_once(database: Database) -> None:
+    """A batch of 500 pictures would take more than two gigabytes."""
+    async with database.read() as tx:
+        found = {one.table.name: _batch_of(one) for one in await tx.run_sync(found_in)}
+    assert (found["images"], found["messages"], found["users"]) == (4, 40, 500)
+
+    file = io.BytesIO()
+    writer = ArchiveWriter(file, PASSPHRASE)
+    table = TableContents("images", (("data", "bytes"),), 5)
+    writer.manifest(Manifest("1", "0003", "sqlite", datetime.now(UTC), (table,), "secret"))
+    writer.table("images")
+    row = [base64.b64encode(os.urandom(3 * 1024 * 1024)).decode()]
+    writer.rows([row] * 5)
+    writer.finish()
+    file.seek(0)
+    batches = [rows for _, rows in ArchiveReader(file, PASSPHRASE).batches()]
+    assert [len(rows) for rows in batches] == [2, 2, 1]
+    assert batches[2] == [[base64.b64decode(row[0])]]
 
 
 def test_every_type_of_column_has_a_kind_and_null_is_never_the_word_null() -> None:

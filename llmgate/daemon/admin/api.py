@@ -21,6 +21,7 @@ from llmgate import __version__
 from llmgate.daemon.admin import openapi
 from llmgate.daemon.admin.dependencies import known_parameters
 from llmgate.daemon.admin.editing import Replayed
+from llmgate.daemon.admin.large import BOUND
 from llmgate.daemon.services import Services
 from llmgate.errors import BodyTooLarge, InvalidRequest, LLMGateError, MethodNotAllowed, RouteNotFound
 from llmgate.validation import explain, faults_of
@@ -97,7 +98,7 @@ class _Edge:
             await send(message)
 
         try:
-            await self._app(scope, _bounded(receive), traced)
+            await self._app(scope, _bounded(scope, receive), traced)
         except Exception:  # a defect of ours must still be answered, and be seen
             structlog.get_logger("llmgate.admin").exception("request_broke", request_id=request_id, path=scope["path"])
             if not begun:
@@ -105,14 +106,15 @@ class _Edge:
                 await _problem(Request(scope), failure)(scope, receive, traced)
 
 
-def _bounded(receive: Receive) -> Receive:
+def _bounded(scope: Scope, receive: Receive) -> Receive:
+    """``receive`` for a body of at most ``BODY_BYTES``, or of what a route says that knows its caller (``large.py``)."""
     received = 0
 
     async def bounded() -> Message:
         nonlocal received
         message = await receive()
         received += len(message.get("body", b""))
-        if received > BODY_BYTES:
+        if received > scope["state"].get(BOUND, BODY_BYTES):
             raise HTTPException(413)  # the one exception that FastAPI lets through while it reads a body
         return message
 
@@ -133,7 +135,8 @@ async def _on_http(request: Request, error: Exception) -> JSONResponse:
     """What FastAPI itself refuses: no such path, no such method, a body that is too large."""
     status = error.status_code if isinstance(error, HTTPException) else 500
     kind = _BY_STATUS.get(status, InvalidRequest if status < 500 else LLMGateError)
-    message = f"The request body is larger than {BODY_BYTES // 1024} KiB." if kind is BodyTooLarge else None
+    bound = request.scope.get("state", {}).get(BOUND, BODY_BYTES) // 1024
+    message = f"The request body is larger than {bound} KiB." if kind is BodyTooLarge else None
     answer = _problem(request, kind(message))
     answer.headers.update(getattr(error, "headers", None) or {})
     if status == 405:

@@ -19,7 +19,7 @@ from llmgate.daemon.store import checks, keys, users
 from llmgate.daemon.store.keys import ApiKey, KeyState
 from llmgate.daemon.store.types import utc_now
 from llmgate.daemon.store.users import User
-from llmgate.errors import Conflict, InvalidRequest, NotFound, WouldLockOut
+from llmgate.errors import Conflict, NotFound, WouldLockOut
 
 router = APIRouter(prefix="/keys", tags=["keys"])
 
@@ -72,8 +72,7 @@ async def create(daemon: Daemon, creation: Creating, response: Response, body: s
             user_id=owner.id if owner else None,
             **values,
         )
-        granted = {name: getattr(key, name) for name in _NOTED}
-        change.note("key.create", key.id, key.name, **{name: value for name, value in granted.items() if value})
+        change.note("key.create", key.id, key.name, **granted(key))
     return _with_secret(response, key, new)
 
 
@@ -156,27 +155,19 @@ def _values(values: dict[str, Any]) -> dict[str, Any]:
     return values
 
 
+def granted(key: ApiKey) -> dict[str, Any]:
+    """What a new key may, for the activity log."""
+    return {name: value for name in _NOTED if (value := getattr(key, name))}
+
+
 def _with_secret(response: Response, key: ApiKey, new: api_keys.NewKey) -> schemas.NewApiKey:
     shown = tagged(response, schemas.ApiKey.model_validate(key))
     return schemas.NewApiKey(**shown.model_dump(), key=new.text)
 
 
 def _keep_within(owner: User | None, role: Role, level: int | None) -> None:
-    """A key is never more than the user that it belongs to. Raises InvalidRequest."""
-    if owner is None:
-        return
-    if role is Role.ADMIN and owner.role is not Role.ADMIN:
-        raise InvalidRequest(
-            f"{owner.name!r} is no administrator, so its key cannot be one's.",
-            hint="Make the user an administrator first, or leave the user out.",
-            param="role",
-        )
-    if level is not None and owner.level is not None and level < owner.level:
-        raise InvalidRequest(
-            f"{owner.name!r} has level {owner.level}, so its key cannot have level {level}.",
-            hint=f"Use {owner.level} or more, or change the user's level first.",
-            param="level",
-        )
+    if owner is not None:
+        api_keys.check_within(owner.name, owner.role, owner.level, role=role, level=level)
 
 
 def _loss(editing: Edit, values: dict[str, Any]) -> str | None:

@@ -5,13 +5,14 @@ from __future__ import annotations
 from typing import Annotated
 
 from fastapi import APIRouter, Query, Response
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from llmgate import schemas
 from llmgate.daemon.admin.dependencies import Daemon, Part
 from llmgate.daemon.admin.editing import FORCE_HINT, Creating, Edit, Editing, Force, tagged
 from llmgate.daemon.auth.principals import Role
 from llmgate.daemon.changes import difference
-from llmgate.daemon.store import sessions, users
+from llmgate.daemon.store import conversations, sessions, users
 from llmgate.daemon.store.users import User
 from llmgate.errors import WouldLockOut
 
@@ -85,14 +86,25 @@ async def set_password(daemon: Daemon, editing: Editing, user: str, body: schema
 
 @router.delete("/{user}", status_code=204)
 async def delete(daemon: Daemon, editing: Editing, user: str, force: Force = False) -> None:
-    """Remove a user with its keys and sessions. 409 for the last enabled administrator, and for oneself."""
+    """Remove a user with its keys, sessions and conversations. 409 for the last enabled administrator, and for
+    oneself."""
+    async with daemon.database.begin() as tx:
+        found = await _removable(editing, tx, user, force)
+    # Before, since it can take longer than one transaction may: what is left goes with the user.
+    await conversations.forget_user(daemon.database, found.id)
     async with editing.begin() as change:
-        found = await users.resolve(change.tx, user)
-        editing.expect(schemas.User.model_validate(found))
+        found = await _removable(editing, change.tx, user, force)
         await users.delete(change.tx, found.id)
-        _keep_oneself(editing, found, "deleted", force)
         change.note("user.delete", found.id, found.name)
     daemon.rights_changed()
+
+
+async def _removable(editing: Edit, tx: AsyncConnection, user: str, force: bool) -> User:
+    found = await users.resolve(tx, user)
+    editing.expect(schemas.User.model_validate(found))
+    await users.keep_an_admin(tx, found)
+    _keep_oneself(editing, found, "deleted", force)
+    return found
 
 
 def _keep_oneself(editing: Edit, user: User, what: str, force: bool) -> None:

@@ -6,9 +6,11 @@ import hmac
 import re
 from dataclasses import dataclass, field
 
+from llmgate.daemon.auth.principals import Role
 from llmgate.daemon.auth.sealed import is_sealed, seal
 from llmgate.daemon.auth.secrets import ServerSecret
 from llmgate.daemon.ids import random_base62
+from llmgate.errors import InvalidRequest
 
 PREFIX = "llmg_"
 
@@ -41,3 +43,20 @@ def parse(text: str) -> str | None:
 def digest(secret: ServerSecret, text: str) -> str:
     """What is stored and looked up instead of the key, 64 hexadecimal digits."""
     return hmac.digest(secret.derive("api-key"), text.encode(), "sha256").hex()
+
+
+def check_within(owner: str, owner_role: Role, owner_level: int | None, *, role: Role, level: int | None) -> None:
+    """A key is never more than the user that it belongs to, whose name, role and level these are; a level of None
+    bounds nothing. Raises InvalidRequest."""
+    if role is Role.ADMIN and owner_role is not Role.ADMIN:
+        raise InvalidRequest(
+            f"{owner!r} is no administrator, so its key cannot be one's.",
+            hint="Make the user an administrator first, or leave the user out.",
+            param="role",
+        )
+    if level is not None and owner_level is not None and level < owner_level:
+        raise InvalidRequest(
+            f"{owner!r} has level {owner_level}, so its key cannot have level {level}.",
+            hint=f"Use {owner_level} or more. An administrator can change the user's level.",
+            param="level",
+        )

@@ -6,7 +6,7 @@ import asyncio
 import hashlib
 import time
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from ipaddress import ip_network
@@ -31,6 +31,11 @@ _STALE = 60.0
 _MOST_CACHED = 10_000
 _PROBE_TIME = 5.0
 _PROBE_PAUSE = 1.0
+_SESSION = b"session:"
+"""Before the id of a session, where other principals have the digest of their credential."""
+
+Verify = Callable[[], Awaitable[tuple[Principal, datetime | None]]]
+"""Asks the database for a principal, and until when its credential is good. Raises AuthenticationFailed or NotFound."""
 
 
 @dataclass(slots=True)
@@ -73,6 +78,7 @@ class Authenticator:
         self._generation = 0
         self._outage_until: float | None = None
         self._used: dict[str, float] = {}
+        self._told: list[Callable[[], None]] = []
         self.changed = asyncio.Event()
         """Set by ``invalidate``; whoever watches it clears it."""
 
@@ -89,16 +95,8 @@ class Authenticator:
             if credentials.is_foreign_page(headers, method, self._origin):
                 raise _foreign_page()
             return principal
-        digest = hashlib.sha256(secret).digest()
-        now = self._clock()
-        known = self._cache.get(digest)
-        if known is None or now >= known.fresh_until:
-            if known is not None:
-                known.fresh_until = min(now + _REFRESH_TIME, known.stale_until)
-            known = await self._look_up(secret, digest, known)
-        else:
-            self._cache.move_to_end(digest)
-        principal = known.principal
+        credential = secret
+        principal = await self._known(hashlib.sha256(secret).digest(), lambda: self._verify(credential))
         if principal.networks is not None and not is_within(address, principal.networks):
             raise PermissionDenied("This key may not be used from your address.", hint=f"You come from {address}.")
         if principal.kind is PrincipalKind.KEY:
@@ -107,11 +105,25 @@ class Authenticator:
             raise _foreign_page()
         return principal
 
+    async def of_session(self, session_id: str) -> Principal:
+        """Whose session it is, by the same rule: for what the daemon itself does for a user, which outlives the access
+        token that it was begun with.
+
+        Raises AuthenticationFailed when the session has ended, or StoreUnavailable.
+        """
+        return await self._known(_SESSION + session_id.encode(), lambda: self._sessions.of(session_id))
+
     def invalidate(self) -> None:
         """Forget what was verified: somebody was revoked, disabled or changed."""
         self._cache.clear()
         self._generation += 1
         self.changed.set()
+        for told in self._told:
+            told()
+
+    def on_change(self, told: Callable[[], None]) -> None:
+        """``told`` is called by ``invalidate``. It must not block."""
+        self._told.append(told)
 
     def used(self) -> dict[str, datetime]:
         """When each API key was last used, since this was asked last."""
@@ -125,7 +137,18 @@ class Authenticator:
         level = entry.level or self._settings.levels.whitelist
         return Principal(PrincipalKind.ADDRESS, address, entry.label or address, Role.USER, level)
 
-    async def _look_up(self, secret: bytes, digest: bytes, known: _Known | None) -> _Known:
+    async def _known(self, digest: bytes, verify: Verify) -> Principal:
+        now = self._clock()
+        known = self._cache.get(digest)
+        if known is None or now >= known.fresh_until:
+            if known is not None:
+                known.fresh_until = min(now + _REFRESH_TIME, known.stale_until)
+            known = await self._look_up(verify, digest, known)
+        else:
+            self._cache.move_to_end(digest)
+        return known.principal
+
+    async def _look_up(self, verify: Verify, digest: bytes, known: _Known | None) -> _Known:
         """Ask the database. While it is away, ``known`` is good enough, and one request at a time tries again."""
         now = self._clock()
         if self._outage_until is not None:
@@ -134,7 +157,7 @@ class Authenticator:
             self._outage_until = now + _PROBE_TIME
         generation = self._generation
         try:
-            principal, expires_at = await self._verify(secret)
+            principal, expires_at = await verify()
         except StoreUnavailable:
             now = self._clock()
             self._outage_until = now + _PROBE_PAUSE

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hmac
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
@@ -176,7 +176,24 @@ class Sessions:
             session, user = await self._live(tx, claims.session_id)
         if user.id != claims.user_id:
             raise _refused()
-        principal = Principal(
+        return self._principal(session, user), min(claims.expires_at, session.expires_at)
+
+    async def of(self, session_id: str) -> tuple[Principal, datetime]:
+        """Whose session it is, and until when it lives at the longest. Raises AuthenticationFailed.
+
+        For what was begun with an access token and outlives it: the session is what can be revoked.
+        """
+        async with self._database.read() as tx:
+            session, user = await self._live(tx, session_id)
+        return self._principal(session, user), session.expires_at
+
+    async def alive(self, session_ids: Collection[str]) -> set[str]:
+        """Those of these sessions that are good at this moment. Raises StoreUnavailable."""
+        async with self._database.read() as tx:
+            return await sessions.alive(tx, session_ids, self._clock())
+
+    def _principal(self, session: Session, user: User) -> Principal:
+        return Principal(
             kind=PrincipalKind.SESSION,
             id=user.id,
             name=user.name,
@@ -185,7 +202,6 @@ class Sessions:
             user_id=user.id,
             session_id=session.id,
         )
-        return principal, min(claims.expires_at, session.expires_at)
 
     async def _judge(self, name: str, password: str) -> tuple[User, str | None]:
         async with self._database.read() as tx:

@@ -22,16 +22,22 @@ class FirstAdmin:
         self._changes = changes
         self._hasher = hasher
         self._token: str | None = None
+        self._exists = False
 
     async def prepare(self, token: str | None = None) -> str | None:
         """Make the token, to be printed on the terminal; None when there is, or ever was, an administrator.
 
         Workers are given the ``token`` that all of them have; that it is redeemed once is for the database to see.
         """
-        async with self._database.read() as tx:
-            exists = await users.any_admin(tx)
-        self._token = None if exists else token or new_setup_token()
+        self._token = token or new_setup_token() if await self.is_needed() else None
         return self._token
+
+    async def is_needed(self) -> bool:
+        """Whether there is no administrator, and never was one; asked of the database only until there is."""
+        if not self._exists:
+            async with self._database.read() as tx:
+                self._exists = await users.any_admin(tx)
+        return not self._exists
 
     async def redeem(self, token: str, name: str, password: str, *, address: str = "") -> User:
         """Make the first administrator, once.

@@ -16,7 +16,7 @@ from llmgate.daemon.auth import registration
 from llmgate.daemon.auth.principals import Principal
 from llmgate.daemon.auth.sessions import Tokens
 from llmgate.daemon.events import LoginFailed
-from llmgate.daemon.gate.cookies import Cookies
+from llmgate.daemon.gate.cookies import Cookies, cookies_of
 from llmgate.daemon.services import Services
 from llmgate.errors import AuthenticationFailed, Conflict, PermissionDenied, TooManyAttempts
 
@@ -24,7 +24,7 @@ router = APIRouter(prefix="/auth", tags=["auth"])
 
 
 def _cookies(daemon: Daemon) -> Cookies:
-    return Cookies(daemon.settings.server, daemon.settings.auth.refresh_days)
+    return cookies_of(daemon)
 
 
 CookieJar = Annotated[Cookies, Depends(_cookies)]
@@ -36,7 +36,7 @@ async def login(
 ) -> schemas.Tokens:
     """Start a session. 401 for a wrong name or password alike, 429 after too many failures."""
     if body.cookie:
-        cookies.check_allowed()
+        cookies.check_allowed(request)
     tokens = await _logged_in(daemon, request, body.name, body.password.get_secret_value())
     return _answer(tokens, response, cookies if body.cookie else None)
 
@@ -126,7 +126,7 @@ async def change_password(
 ) -> schemas.Tokens:
     """Change one's own password. Every session ends, and the answer is a new one."""
     if body.cookie:
-        cookies.check_allowed()
+        cookies.check_allowed(request)
     try:
         with _failures_counted(daemon):
             tokens = await daemon.sessions.change_password(

@@ -28,7 +28,8 @@ from llmgate.errors import InvalidRequest
 
 FORMAT = 1
 BATCH = 500
-"""Rows that are in memory at once."""
+"""Rows that are in memory at once, unless they are long: then not many more than"""
+BATCH_BYTES = 8 * 1024 * 1024
 LINE_BYTES = 16 * 1024 * 1024
 _STEP = 256 * 1024
 
@@ -128,6 +129,7 @@ class ArchiveReader:
         self._decryptor = Decryptor(source, passphrase)
         self._hash = hashlib.sha256()
         self._lines = self._read_lines()
+        self._line_bytes = 0
         self.manifest = Manifest.of(self._next())
 
     def batches(self) -> Iterator[tuple[TableContents, list[list[Any]]]]:
@@ -145,22 +147,31 @@ class ArchiveReader:
     def _rows_of(self, table: TableContents) -> Iterator[tuple[TableContents, list[list[Any]]]]:
         try:
             decode = decoder([kind for _, kind in table.columns])
-            for start in range(0, table.rows, BATCH):
-                yield table, [decode(self._row(table)) for _ in range(start, min(start + BATCH, table.rows))]
+            left = table.rows
+            while left:
+                batch = [decode(row) for row in self._batch(table.name, min(left, BATCH))]
+                left -= len(batch)
+                yield table, batch
         except ValueError as failure:
             raise _broken(f"a row of {table.name} holds something odd: {failure}") from None
 
-    def _row(self, table: TableContents) -> list[Any]:
-        row = self._next()
-        if not isinstance(row, list):
-            raise _broken(f"rows of {table.name} are missing")
-        return row
+    def _batch(self, table: str, most: int) -> Iterator[list[Any]]:
+        size = 0
+        for _ in range(most):
+            row = self._next()
+            if not isinstance(row, list):
+                raise _broken(f"rows of {table} are missing")
+            yield row
+            size += self._line_bytes
+            if size >= BATCH_BYTES:
+                return
 
     def _next(self) -> Any:
         line = next(self._lines, None)
         if line is None:
             raise _broken("it ends too early")
         self._hash.update(line)
+        self._line_bytes = len(line)
         try:
             return json.loads(line)
         except (ValueError, RecursionError):

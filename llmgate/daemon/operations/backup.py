@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import BinaryIO
 
-from sqlalchemy import select
+from sqlalchemy import LargeBinary, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from llmgate import __version__
@@ -22,7 +22,14 @@ from llmgate.daemon.operations.tables import Found, found_in
 from llmgate.daemon.operations.values import encoder, kind_of
 from llmgate.daemon.store import instance, schema
 from llmgate.daemon.store.database import Database
+from llmgate.daemon.store.types import Text
 from llmgate.errors import StartupError
+
+LONG_TEXT = 10_000
+"""Characters. Of rows that may be longer, a message of a chat for instance, fewer are in memory at once:"""
+LONG_BATCH = 40
+BINARY_BATCH = 4
+"""Of those with bytes even fewer: a picture can have 5 MiB."""
 
 Progress = Callable[[str, int, int], None]
 """Is told the table, how many rows of all tables are done, and how many there are."""
@@ -102,10 +109,18 @@ async def _copy(
     statement = select(*found.columns).order_by(*found.table.primary_key)
     copied = 0
     await asyncio.to_thread(writer.table, found.table.name)
-    async with tx.stream(statement.execution_options(yield_per=BATCH)) as rows:
+    async with tx.stream(statement.execution_options(yield_per=_batch_of(found))) as rows:
         async for batch in rows.partitions():
             copied += await asyncio.to_thread(writer.rows, (encode(tuple(row)) for row in batch))
             progress(found.table.name, done + copied, rows_in_all)
     if copied != found.rows:  # a snapshot holds still: this is a defect, and must not become a backup
         raise RuntimeError(f"{found.table.name} had {copied} rows instead of {found.rows} while it was read")
     return done + copied
+
+
+def _batch_of(found: Found) -> int:
+    """How many of a table's rows may be in memory at once."""
+    types = [column.type for column in found.columns]
+    if any(isinstance(one, LargeBinary) for one in types):
+        return BINARY_BATCH
+    return LONG_BATCH if any(isinstance(one, Text) and one.longest > LONG_TEXT for one in types) else BATCH

@@ -10,12 +10,15 @@ from __future__ import annotations
 import asyncio
 import json
 import math
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, NoReturn
+from typing import Any, NoReturn, TypeVar
 
 from llmgate.daemon.protocols.nodes import refuse_many_values
 from llmgate.errors import InvalidRequest
+
+Raw = TypeVar("Raw", bytes, str)
+Parsed = TypeVar("Parsed")
 
 MAX_DEPTH = 64
 _CONTAINERS = (dict, list)
@@ -65,9 +68,14 @@ _ENCODE = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",",
 
 async def parse_body_async(raw: bytes) -> dict[str, Any]:
     """``parse_body`` that does not hold the event loop up with large bodies."""
+    return await off_the_loop(parse_body, raw)
+
+
+async def off_the_loop(parse: Callable[[Raw], Parsed], raw: Raw) -> Parsed:
+    """``parse(raw)``, in a thread where ``raw`` is large."""
     if len(raw) <= INLINE_BYTES:
-        return parse_body(raw)
-    return await asyncio.get_running_loop().run_in_executor(_PARSERS, parse_body, raw)
+        return parse(raw)
+    return await asyncio.get_running_loop().run_in_executor(_PARSERS, parse, raw)
 
 
 def parse_body(raw: bytes) -> dict[str, Any]:

@@ -249,6 +249,13 @@ async def ids(tx: AsyncConnection, id_or_name: str | None = None, *, user_id: st
     return list((await tx.execute(statement)).scalars())
 
 
+async def count(tx: AsyncConnection, user_id: str) -> int:
+    """How many keys of this user are neither revoked nor expired; those that are disabled may be enabled again."""
+    lasting = or_(keys.c.expires_at.is_(None), keys.c.expires_at > utc_now())
+    statement = select(func.count()).where(keys.c.user_id == user_id, keys.c.revoked_at.is_(None), lasting)
+    return int(await tx.scalar(statement) or 0)
+
+
 async def page(
     tx: AsyncConnection,
     *,

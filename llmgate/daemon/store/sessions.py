@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from datetime import datetime
 
@@ -10,7 +11,11 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from llmgate.daemon.store import sql
 from llmgate.daemon.store.types import Text, UtcDateTime, columns_of, metadata, utc_now
+from llmgate.daemon.store.users import users
 from llmgate.errors import NotFound
+
+_AT_ONCE = 500
+"""Ids in one question to the database."""
 
 sessions = Table(
     "sessions",
@@ -76,6 +81,18 @@ async def get(tx: AsyncConnection, session_id: str) -> Session:
     if row is None:
         raise NotFound("There is no such session.")
     return Session(*row)
+
+
+async def alive(tx: AsyncConnection, session_ids: Collection[str], now: datetime) -> set[str]:
+    """Those of these sessions that are live, and whose users are not disabled."""
+    found: set[str] = set()
+    good = (sessions.c.revoked_at.is_(None), sessions.c.expires_at > now, users.c.disabled.is_(False))
+    statement = select(sessions.c.id).join(users, users.c.id == sessions.c.user_id).where(*good)
+    wanted = list(session_ids)
+    for start in range(0, len(wanted), _AT_ONCE):
+        some = sessions.c.id.in_(wanted[start : start + _AT_ONCE])
+        found.update((await tx.execute(statement.where(some))).scalars())
+    return found
 
 
 async def of_user(tx: AsyncConnection, user_id: str) -> list[Session]:

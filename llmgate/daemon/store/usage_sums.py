@@ -16,6 +16,8 @@ from llmgate.daemon.store.users import users
 
 GroupBy = Literal["principal", "user", "key", "model", "hour", "day", "level"]
 
+MOST_OWN = 5000
+"""Databases take only so many parameters."""
 SUMS = ("requests", "errors", "input_tokens", "output_tokens", "wait_seconds")
 _IN_THEIR_ORDER = ("hour", "day", "level")
 
@@ -40,13 +42,15 @@ class UsageRow:
 
 @dataclass(frozen=True, slots=True)
 class Narrowed:
-    """What is counted; None stands for everything. ``principal`` is written like ``key:1a2b``, the others are ids."""
+    """What is counted; None stands for everything. ``principal`` is written like ``key:1a2b``, the others are ids;
+    ``own`` are those of sessions and keys."""
 
     principal: str | None = None
     user: str | None = None
     key: str | None = None
     model: str | None = None
     level: int | None = None
+    own: Sequence[str] | None = None
 
     def conditions(self) -> list[ColumnElement[bool]]:
         found: list[ColumnElement[bool]] = []
@@ -55,6 +59,9 @@ class Narrowed:
             found += [usage.c.principal_kind == kind, usage.c.principal_id == principal_id]
         if self.key is not None:
             found += [usage.c.principal_kind == PrincipalKind.KEY.value, usage.c.principal_id == self.key]
+        if self.own is not None:
+            kinds = (PrincipalKind.KEY.value, PrincipalKind.SESSION.value)
+            found += [usage.c.principal_kind.in_(kinds), usage.c.principal_id.in_(self.own)]
         if self.user is not None:
             found.append(usage_principals.c.user_id == self.user)
         if self.model is not None:
@@ -97,6 +104,12 @@ async def summary(
         statement = statement.where(usage.c.principal_kind == PrincipalKind.KEY.value)
     rows = await tx.execute(statement.order_by(*_order(group_by, then_by, groups)).limit(limit))
     return [_usage_row(row) for row in rows.mappings()]
+
+
+async def own(tx: AsyncConnection, user_id: str) -> list[str]:
+    """Under which ids, of sessions and keys, this user has used something: at most ``MOST_OWN`` of them."""
+    statement = select(usage_principals.c.id).where(usage_principals.c.user_id == user_id).limit(MOST_OWN)
+    return list((await tx.execute(statement)).scalars())
 
 
 def _order(group_by: GroupBy, then_by: GroupBy | None, groups: Sequence[ColumnElement[Any]]) -> list[Any]:

@@ -129,7 +129,7 @@ async def update(tx: AsyncConnection, user_id: str, **changes: Unpack[UserChange
     """Change what is named. Conflict: the name is taken, or it would leave no enabled administrator."""
     user = await get(tx, user_id)
     if changes.get("disabled") or changes.get("role", user.role) is not Role.ADMIN:
-        await _keep_an_admin(tx, user)
+        await keep_an_admin(tx, user)
     values: dict[str, Any] = {**changes, "updated_at": utc_now()}
     if "level" in changes:
         checks.level(changes["level"])
@@ -144,8 +144,8 @@ async def update(tx: AsyncConnection, user_id: str, **changes: Unpack[UserChange
 
 
 async def delete(tx: AsyncConnection, user_id: str) -> None:
-    """Remove the user with its keys and sessions. Conflict for the last enabled administrator."""
-    await _keep_an_admin(tx, await get(tx, user_id))
+    """Remove the user with everything that is its own. Conflict for the last enabled administrator."""
+    await keep_an_admin(tx, await get(tx, user_id))
     await tx.execute(users.delete().where(users.c.id == user_id))
 
 
@@ -165,7 +165,7 @@ async def touch_login(tx: AsyncConnection, user_id: str) -> None:
     await tx.execute(users.update().where(users.c.id == user_id).values(last_login_at=utc_now()))
 
 
-async def _keep_an_admin(tx: AsyncConnection, user: User) -> None:
+async def keep_an_admin(tx: AsyncConnection, user: User) -> None:
     """Refuse to lose the last enabled administrator.
 
     The rows are locked, so that two administrators who remove each other at once cannot both succeed.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -72,19 +72,19 @@ class Directory:
             return UpstreamUnavailable(
                 "The upstreams that could have this model have not answered yet.", retry_after=self._interval
             )
-        allowed = {key: pool.models[key] for key, pool in self._serving(may_use)}
+        allowed = {key: pool.models[key] for key, pool in self.serving(may_use)}
         near = difflib.get_close_matches(name, allowed, n=3)
         hint = f"Did you mean {' or '.join(allowed[one] for one in near)}?" if near else None
         return ModelNotFound(f"The model {quoted(model)} was not found.", hint=hint, param="model")
 
-    def _serving(self, may_use: MayUse) -> Iterator[tuple[str, Pool]]:
-        """Each model once, with the first pool that serves it."""
-        seen: set[str] = set()
+    def serving(self, may_use: MayUse) -> list[tuple[str, Pool]]:
+        """Each model once, by its key, with the first pool that serves it."""
+        found: dict[str, Pool] = {}
         for pool in self._pools.values():
             for key in pool.models:
-                if key not in seen and _allowed(pool, key, may_use):
-                    seen.add(key)
-                    yield key, pool
+                if key not in found and _allowed(pool, key, may_use):
+                    found[key] = pool
+        return list(found.items())
 
     @staticmethod
     def _is_ollama(pool: Pool) -> bool:
@@ -94,7 +94,7 @@ class Directory:
 
     def tags(self, may_use: MayUse) -> list[Mapping[str, Any]]:
         """The entries of ``/api/tags``."""
-        return [pool.entry(key) for key, pool in self._serving(may_use)]
+        return [pool.entry(key) for key, pool in self.serving(may_use)]
 
     def ps(self, may_use: MayUse) -> list[Mapping[str, Any]]:
         """The entries of ``/api/ps``: models that some upstream holds in memory."""

@@ -96,10 +96,10 @@ class ModelKeeper:
                 name=str(entry["name"]),
                 upstream=member.settings.name,
                 pool=pool.name,
-                size=_number(entry.get("size")),
-                size_vram=_number(entry.get("size_vram")),
-                context_length=_number(entry.get("context_length")),
-                expires_at=_text(entry.get("expires_at")),
+                size=number_of(entry.get("size")),
+                size_vram=number_of(entry.get("size_vram")),
+                context_length=number_of(entry.get("context_length")),
+                expires_at=text_of(entry.get("expires_at")),
             )
             for pool in self._upstreams.pools()
             for member in pool.members
@@ -288,12 +288,12 @@ def _view(key: str, places: Sequence[tuple[Pool, Sequence[Member]]]) -> ModelVie
         partial_pools=[place.name for place, _ in places if place.name not in serving],
         upstreams=[member.settings.name for _, members in places for member in members],
         loaded=list(_loaded_on(key, places)),
-        size=_number(listing.get("size")),
-        family=_text(details.get("family")),
-        parameters=_text(details.get("parameter_size")),
-        quantization=_text(details.get("quantization_level")),
-        digest=_text(listing.get("digest")),
-        modified_at=_text(listing.get("modified_at")),
+        size=number_of(listing.get("size")),
+        family=text_of(details.get("family")),
+        parameters=text_of(details.get("parameter_size")),
+        quantization=text_of(details.get("quantization_level")),
+        digest=text_of(listing.get("digest")),
+        modified_at=text_of(listing.get("modified_at")),
     )
 
 
@@ -302,9 +302,11 @@ def _loaded_on(key: str, places: Sequence[tuple[Pool, Sequence[Member]]]) -> Ite
         yield from (member.settings.name for member in members if key in pool.memory_of(member))
 
 
-def _number(value: object) -> int | None:
+def number_of(value: object) -> int | None:
+    """A size or count that an upstream tells, if it is one."""
     return value if isinstance(value, int) and not isinstance(value, bool) and value > 0 else None
 
 
-def _text(value: object) -> str | None:
+def text_of(value: object) -> str | None:
+    """A word that an upstream tells, if it is one."""
     return value[:200] if isinstance(value, str) and value else None

@@ -179,6 +179,11 @@ class Pool:
         """A model as one of its holders lists it."""
         return self._listed[member.settings.name][key]
 
+    def usable_holder(self, key: str) -> Member | None:
+        """A member that has this model and can be asked about it."""
+        has = (member for member in self.members if key in self._listed.get(member.settings.name, {}))
+        return next((member for member in has if member.usable), None)
+
     def memory_of(self, member: Member) -> Entries:
         """What a member holds in memory, by key; nothing while it is not usable."""
         return self._loaded.get(member.settings.name, {}) if member.usable else {}

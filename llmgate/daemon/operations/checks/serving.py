@@ -5,15 +5,14 @@ from __future__ import annotations
 import errno
 import socket
 from collections.abc import Sequence
-from urllib.parse import urlsplit
 
 import httpx
 
 from llmgate.config import ServerSettings
+from llmgate.daemon.auth import credentials
 from llmgate.daemon.operations.checks.base import Case, Finding, Status, in_thread
 
 SECONDS = 5.0
-_LOCAL = ("127.0.0.1", "::1", "localhost")
 
 
 async def check_serving(case: Case) -> Sequence[Finding]:
@@ -92,29 +91,22 @@ def _unusable(server: ServerSettings, failure: OSError) -> Finding:
 async def check_web(case: Case) -> Sequence[Finding]:
     """What a browser needs to log in: a public URL with https, and a proxy in front that is believed."""
     server = case.settings.server
-    if not server.public_url:
-        return [Finding("web", Status.SKIP, "server.public_url is not set: browsers cannot log in, programs can.")]
-    try:
-        parts = urlsplit(server.public_url)
-        usable = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.path in ("", "/")
-    except ValueError:
-        usable = False
-    if not usable:
-        what = f"server.public_url is {server.public_url!r}, which is not the URL of a gateway."
-        return [Finding("web", Status.FAIL, what, "It looks like https://llm.example.com, without a path.")]
-    return [_cookies(server, parts.hostname or ""), *_proxy(server, is_https=parts.scheme == "https")]
+    if server.public_url:
+        return [_cookies(server), *_proxy(server, is_https=server.public_url.startswith("https://"))]
+    who = "browsers on this machine can log in, others" if credentials.is_local(server) else "browsers"
+    return [Finding("web", Status.SKIP, f"server.public_url is not set: {who} cannot, programs can.")]
 
 
-def _cookies(server: ServerSettings, host: str) -> Finding:
+def _cookies(server: ServerSettings) -> Finding:
     if server.public_url.startswith("https://"):
         return Finding("web", Status.OK, f"Browsers come by {server.public_url}.")
+    if credentials.is_local(server):
+        return Finding("web", Status.OK, f"Browsers of this machine come by {server.public_url}.")
     if not server.allow_insecure_cookies:
         what = "server.public_url is http, so that browsers get no session cookie and cannot log in."
         return Finding(
             "web", Status.FAIL, what, "Use https, or set server.allow_insecure_cookies in a network you trust."
         )
-    if host in _LOCAL:
-        return Finding("web", Status.OK, f"Browsers of this machine come by {server.public_url}.")
     what = "Session cookies cross the network in clear (server.allow_insecure_cookies)."
     return Finding("web", Status.WARN, what, "Put a proxy with https in front, see docs/operations.md.")
 

@@ -61,6 +61,8 @@ def _model_info(entry: Mapping[str, Any]) -> dict[str, Any]:
     info = {
         "general.parameter_count": count_of(meta.get("n_params")),
         "unknown.context_length": count_of(meta.get("n_ctx")) or count_of(entry.get("max_model_len")),
+        # How large it could be: a server that does not tell its window may have chosen a smaller one.
+        "unknown.n_ctx_train": count_of(meta.get("n_ctx_train")),
         "unknown.embedding_length": count_of(meta.get("n_embd")),
     }
     known = {key: count for key, count in info.items() if count is not None}

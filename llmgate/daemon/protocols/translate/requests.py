@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from llmgate.daemon.protocols.base import Call, Task
+from llmgate.daemon.protocols.ollama import OllamaProtocol
 from llmgate.daemon.protocols.translate.messages import content_of, text_of, translated_messages
 from llmgate.daemon.protocols.translate.options import json_schema, response_format, sampling, thinking
 from llmgate.errors import InvalidRequest, UnsupportedByUpstream
@@ -20,7 +21,7 @@ _ONLY_OLLAMA = {
 
 def needed(call: Call) -> bool:
     """Whether an upstream that speaks OpenAI's API needs this call translated."""
-    return call.protocol.name == "ollama"
+    return isinstance(call.protocol, OllamaProtocol)
 
 
 def request(call: Call) -> tuple[str, dict[str, Any]]:

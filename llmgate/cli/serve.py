@@ -242,14 +242,18 @@ llmgate serves {model} at {url}
   API key              {access.api_key}
   registration token   {access.registration_token}
 
-Ask it something:
+Chat with it in a browser, as admin or with an account of your own:
+
+  {url}/#/register?token={access.registration_token}
+
+Ask it from a program:
 
   curl -N {url}/api/chat -H 'Authorization: Bearer {access.api_key}' -d '{request}'
 
 Run it (in another terminal):
 
   {called()} login --url {url} --name {access.admin_user}
-  {called()} usage
+  {called()} tui
 
 Everything is gone when you stop it with Ctrl-C."""
     )

@@ -224,33 +224,28 @@ def seal_of(secret: ServerSecret) -> TokenSeal:
 async def open_services(configuration: Settings | LoadedSettings) -> AsyncIterator[Services]:
     """Build and start everything; stop and close it in reverse order."""
     async with AsyncExitStack() as stack:
-        live = LiveSettings(as_loaded(configuration))
-        live.on_change(lambda _, after: set_log_level(after.log.level))
+        bus = EventBus()
+        live = _live(configuration, bus)
         database, secret = await open_database(live.settings)
         stack.push_async_callback(database.close)
         version = await learn(database, live)
         settings = live.settings
-        bus = EventBus()
-        live.on_change(lambda before, after: bus.publish(change_of_settings(before, after)))
         changes = changes_of(database, secret, bus)
-        access = await _open_access(live, database, changes, secret)
-        stack.callback(access.hasher.close)
+        access = await _open_access(stack, live, database, changes, secret)
         relearning = Relearning(database, access.whitelist, access.authenticator)
-        seal = seal_of(secret)
-        known = await _upstreams_of(database, settings, seal)
+        known = await _upstreams_of(database, settings, seal_of(secret))
         queue = create_queue(settings, known, secret, version, bus, relearning)
         stack.push_async_callback(queue.close)
         upstreams = UpstreamRegistry(known, settings.health, queue, bus)
         capabilities, models = CapabilityBook(upstreams), ModelKeeper(upstreams, changes)
         for close in (upstreams.close, capabilities.close, models.close):
             stack.push_async_callback(close)
-        authenticator = access.authenticator
-        usage = UsageRecorder(database, authenticator, settings.usage)
+        usage = UsageRecorder(database, access.authenticator, settings.usage)
         stack.push_async_callback(_flush, usage)
         limits = create_limits(usage, queue)
         resolve_address = address_resolver(settings.server.trusted_proxies)
-        gateway = Gateway(live, authenticator, upstreams, queue, limits, bus, resolve_address)
-        chat = Chat(gateway, authenticator, access.sessions, upstreams, capabilities, queue, database, live)
+        gateway = Gateway(live, access.authenticator, upstreams, queue, limits, bus, resolve_address)
+        chat = Chat(gateway, access.authenticator, access.sessions, upstreams, capabilities, queue, database, live)
         stack.push_async_callback(chat.close)
         supervisor = Supervisor()
         stack.push_async_callback(supervisor.stop)
@@ -266,12 +261,12 @@ async def open_services(configuration: Settings | LoadedSettings) -> AsyncIterat
             sessions=access.sessions,
             first_admin=FirstAdmin(database, changes, access.hasher),
             whitelist=access.whitelist,
-            authenticator=authenticator,
+            authenticator=access.authenticator,
             owners=Owners(database, access.whitelist),
             queue=queue,
             upstreams=upstreams,
             capabilities=capabilities,
-            seal=seal,
+            seal=seal_of(secret),
             models=models,
             bus=bus,
             usage=usage,
@@ -298,8 +293,18 @@ class _Access:
     authenticator: Authenticator
 
 
-async def _open_access(live: LiveSettings, database: Database, changes: Changes, secret: ServerSecret) -> _Access:
+def _live(configuration: Settings | LoadedSettings, bus: EventBus) -> LiveSettings:
+    live = LiveSettings(as_loaded(configuration))
+    live.on_change(lambda _, after: set_log_level(after.log.level))
+    live.on_change(lambda before, after: bus.publish(change_of_settings(before, after)))
+    return live
+
+
+async def _open_access(
+    stack: AsyncExitStack, live: LiveSettings, database: Database, changes: Changes, secret: ServerSecret
+) -> _Access:
     hasher = PasswordHasher(min_length=lambda: live.auth.password_min_length)
+    stack.callback(hasher.close)
     sessions = Sessions(database, changes, hasher, secret, live, LoginThrottle())
     whitelist = Whitelist()
     async with database.read() as tx:

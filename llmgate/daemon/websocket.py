@@ -35,8 +35,10 @@ class GatewaySocket(WebSocketsSansIOProtocol):
     hold: Callable[[int], None] = staticmethod(lambda size: None)
     """Told of every further byte of a large message before it is complete; it may raise, which ends the connection."""
     _held = 0
+    _heard_at = 0.0
 
     def data_received(self, data: bytes) -> None:
+        self._heard_at = self.loop.time()
         super().data_received(data)
         if not self.handshake_initiated:
             # The head comes in one piece. One that the library does not understand would be waited on for ever.
@@ -74,8 +76,14 @@ class GatewaySocket(WebSocketsSansIOProtocol):
         self._end_in_time()
 
     def keepalive_timeout(self) -> None:
-        super().keepalive_timeout()
-        self._end_in_time()
+        """The answer to a ping is missing. A client that sends a large message can answer only behind it: then every
+        byte of it says that the client is there."""
+        patience = (self.ping_timeout or 0.0) - (self.loop.time() - self._heard_at)
+        if patience > 0:
+            self.pong_timer = self.loop.call_later(patience, self.keepalive_timeout)
+        else:
+            super().keepalive_timeout()
+            self._end_in_time()
 
     def shutdown(self) -> None:
         super().shutdown()

@@ -102,6 +102,16 @@ class Tab:
         await self.field.fill(text)
         await self.field.press("Enter")
 
+    async def ask_anew(self, text: str) -> None:
+        """In a new chat."""
+        await self.button("New chat").click()
+        await self.ask(text)
+
+    async def account(self, item: str) -> None:
+        """Choose this in the menu of who is logged in."""
+        await self.page.get_by_role("button", name=re.compile("account and theme")).click()
+        await self.page.get_by_role("menuitem", name=item).click()
+
     async def sees(self, text: str | re.Pattern[str], *, within: Locator | None = None) -> None:
         """Wait until this text is shown."""
         place = within if within is not None else self.page.locator("body")
@@ -117,9 +127,9 @@ class Tab:
         await self.field.wait_for()
         await self.page.locator(".model-button .model-dot").wait_for()
 
-    async def settled(self) -> None:
+    async def settled(self, timeout: int = WAIT_MS) -> None:
         """Wait until nothing is answered."""
-        await self.button("Send").wait_for()
+        await self.button("Send").wait_for(timeout=timeout)
 
 
 @asynccontextmanager

@@ -21,6 +21,7 @@ from tests.gateway.harness import CHAT, Running, run_gateway, settings_for, upst
 from tests.gateway.ready_made import hashed
 
 PASSWORD = "correct horse battery"
+ADMIN = "root"
 VISION = "llava:7b"
 """A model that can see."""
 THINKER = "qwen3:8b"
@@ -42,11 +43,7 @@ class Stage:
 
     async def new_user(self, name: str | None = None, **more: Any) -> str:
         """Somebody with PASSWORD, who has never been here."""
-        name = name or f"user-{next(self._names)}"
-        password_hash = await hashed(PASSWORD)
-        async with self.gateway.services.database.begin() as tx:
-            await users.create(tx, name=name, password_hash=password_hash, role=Role.USER, **more)
-        return name
+        return await new_user(self.gateway, name or f"user-{next(self._names)}", **more)
 
     @asynccontextmanager
     async def visitor(self, name: str | None = None, *, url: str | None = None, **window: Any) -> AsyncIterator[Tab]:
@@ -78,6 +75,13 @@ class Stage:
             await asking
 
 
+async def new_user(gateway: Running, name: str, role: Role = Role.USER, **more: Any) -> str:
+    password_hash = await hashed(PASSWORD)
+    async with gateway.services.database.begin() as tx:
+        await users.create(tx, name=name, password_hash=password_hash, role=role, **more)
+    return name
+
+
 async def log_in(context: BrowserContext, url: str, name: str, password: str = PASSWORD) -> None:
     """Give this browser a session, without the form."""
     body = {"name": name, "password": password, "cookie": True}
@@ -98,4 +102,5 @@ async def open_stage(
         settings = settings_for(state, [upstream_for(ollama)], server=server)
         settings = settings.model_copy(update={"chat": chat or ChatSettings(titles="first_line")})
         gateway = await stack.enter_async_context(run_gateway(settings))
+        await new_user(gateway, ADMIN, role=Role.ADMIN)
         yield Stage(gateway, ollama, browser)

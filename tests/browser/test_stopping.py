@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import re
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from unittest import mock
@@ -26,7 +25,8 @@ PING = 0.5
 WORDS = ["One ", "two ", "three ", "four."]
 BROKEN = r"WebSocket connection to .* failed|net::ERR_"
 
-Leave = Callable[[Tab], Awaitable[None]]
+Leave = Callable[[Tab], Awaitable[float]]
+"""Goes away. Returns when that began."""
 
 
 @asynccontextmanager
@@ -104,25 +104,33 @@ async def test_who_leaves_the_line_never_reaches_the_upstream(stage: Stage, butt
 # -- by going away
 
 
-async def close_page(tab: Tab) -> None:
+async def close_page(tab: Tab) -> float:
+    since = now()
     await tab.page.close()
+    return since
 
 
-async def close_page_as_people_do(tab: Tab) -> None:
+async def close_page_as_people_do(tab: Tab) -> float:
+    since = now()
     await tab.page.close(run_before_unload=True)
+    return since
 
 
-async def close_window(tab: Tab) -> None:
+async def close_window(tab: Tab) -> float:
+    since = now()
     await tab.page.context.close()
+    return since
 
 
-async def go_elsewhere(tab: Tab) -> None:
+async def go_elsewhere(tab: Tab) -> float:
+    since = now()
     await tab.page.goto("about:blank")
+    return since
 
 
-async def log_out(tab: Tab) -> None:
-    await tab.button(re.compile("account and theme")).click()
-    await tab.page.get_by_role("menuitem", name="Log out").click()
+async def log_out(tab: Tab) -> float:
+    await tab.account("Log out")
+    return now()
 
 
 LEAVING = [close_page, close_page_as_people_do, close_window, go_elsewhere, log_out]
@@ -132,9 +140,7 @@ LEAVING = [close_page, close_page_as_people_do, close_window, go_elsewhere, log_
 async def test_who_goes_away_ends_the_generation(stage: Stage, leave: Leave) -> None:
     async with stage.visitor() as tab:
         seen = await streaming(stage, tab, f"away-{leave.__name__}")
-        since = now()
-        await leave(tab)
-        await ended(seen, since)
+        await ended(seen, await leave(tab))
 
 
 @pytest.mark.parametrize("leave", LEAVING)
@@ -143,9 +149,7 @@ async def test_who_goes_away_leaves_the_line(stage: Stage, leave: Leave) -> None
         number = len(stage.ollama.requests)
         await tab.ask("Never answered.")
         await tab.queue_card.wait_for()
-        since = now()
-        await leave(tab)
-        await out_of_line(stage, since)
+        await out_of_line(stage, await leave(tab))
         assert len(stage.ollama.requests) == number
 
 
@@ -156,13 +160,10 @@ async def test_of_two_tabs_the_last_one_ends_it(stage: Stage) -> None:
             await other.page.goto(tab.page.url)
             await other.sees("One two", within=other.answers.last)
             await tab.page.close()
-            stage.ollama.script(Script())  # not used: what runs goes on
-            await other.sees("Stop")
             assert not seen.disconnected.is_set()
             since = now()
             await other.page.close()
             await ended(seen, since)
-        stage.ollama.forget_scripts()
 
 
 async def test_the_other_tab_gets_the_rest(stage: Stage) -> None:
@@ -183,8 +184,7 @@ async def test_other_parts_of_the_page_do_not_end_it(stage: Stage) -> None:
     async with stage.visitor() as tab:
         seen = await streaming(stage, tab, "elsewhere")
         address = tab.page.url
-        await tab.button(re.compile("account and theme")).click()
-        await tab.page.get_by_role("menuitem", name="Usage").click()
+        await tab.account("Usage")
         await tab.page.get_by_role("heading", name="Usage").wait_for()
         await tab.button("New chat").click()
         await tab.page.get_by_role("heading", name="Hello").wait_for()
@@ -194,6 +194,15 @@ async def test_other_parts_of_the_page_do_not_end_it(stage: Stage) -> None:
         assert not seen.disconnected.is_set()
         await tab.page.goto(address)
         await tab.answered("".join(WORDS))
+
+
+async def test_a_reload_ends_a_temporary_chat(stage: Stage) -> None:
+    async with stage.visitor() as tab:
+        await tab.button("Temporary chat").first.click()
+        seen = await streaming(stage, tab, "temporary")
+        since = now()
+        await tab.page.reload()
+        await ended(seen, since, AT_ONCE)
 
 
 async def test_a_reload_does_not_end_it(stage: Stage) -> None:
@@ -302,6 +311,7 @@ async def test_two_people_do_not_end_each_others(stage: Stage) -> None:
         seen = await streaming(stage, tab, "each-other")
         await log_in(context, stage.url, await stage.new_user())
         async with stage.tab(context) as other:
+            other.tolerated.append("status of 404")
             await other.page.goto(tab.page.url)
             await other.sees("This conversation is not there any more")
             await other.page.close()

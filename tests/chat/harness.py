@@ -140,9 +140,8 @@ async def open_page(gateway: Running, person: Person, **options: Any) -> AsyncIt
     """A page that has been greeted."""
     url = gateway.url.replace("http://", "ws://") + "/gate/ws"
     headers = options.pop("headers", person.headers)
-    async with connect(
-        url, additional_headers=headers, compression=None, max_size=None, ping_interval=None, proxy=None, **options
-    ) as socket:
+    options = {"compression": None, "max_size": None, "ping_interval": None, "proxy": None, **options}
+    async with connect(url, additional_headers=headers, **options) as socket:
         page = Page(socket)
         await page.next("hello")
         yield page

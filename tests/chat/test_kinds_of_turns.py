@@ -9,8 +9,13 @@ from pathlib import Path
 import pytest
 
 from llmgate.config import ChatSettings
+from llmgate.daemon.chat import hearing, keeping
+from llmgate.daemon.chat.keeping import Keeper
+from llmgate.daemon.chat.turn import LONGEST_ANSWER
 from llmgate.daemon.queue.ticket import Outcome
 from llmgate.daemon.store import chats, users
+from llmgate.errors import StoreUnavailable
+from llmgate.schemas.conversations import Message
 from tests.chat.harness import Person, http_of, log_in, open_page, start, text_of, until
 from tests.fakes import FakeOllama, FakeOpenAI, Script
 from tests.gateway.harness import Running, run_gateway, settings_for, upstream_for
@@ -136,6 +141,60 @@ async def test_the_conversation_gets_a_title(gateway: Running, ollama: FakeOllam
         titled = await page.next("title")
     assert titled == {"type": "title", "conversation": turn["conversation"], "title": "A fine title"}
     assert (await gateway.outcome(1)).submitted_level == 5
+
+
+@pytest.mark.parametrize("which", ["one", "all"])
+async def test_deleting_the_conversation_ends_what_is_answered_in_it(
+    gateway: Running, ollama: FakeOllama, ann: Person, which: str
+) -> None:
+    ollama.script(Script(hang_after=1))
+    async with open_page(gateway, ann) as page, http_of(gateway, ann) as client:
+        turn = await page.ask()
+        await page.until_text("Hello")
+        path = f"/gate/conversations/{turn['conversation']}" if which == "one" else "/gate/conversations"
+        assert (await client.delete(path)).is_success
+        async with asyncio.timeout(1):
+            await ollama.requests[0].disconnected.wait()
+        done = await page.next("done")
+    assert (done["outcome"], done["message"]["content"]) == ("stopped", "Hello")
+    assert await rows(gateway) == 0
+
+
+@pytest.mark.parametrize("away", [2, 100])
+async def test_an_answer_is_kept_also_when_the_database_is_away_for_a_moment(
+    gateway: Running, ollama: FakeOllama, ann: Person, monkeypatch: pytest.MonkeyPatch, away: int
+) -> None:
+    monkeypatch.setattr(keeping, "RETRIES", (0.0,) * 5)
+    add, failures = Keeper._add, 0
+
+    async def sometimes(self: Keeper, conversation: str, message: Message) -> Message:
+        nonlocal failures
+        failures += 1
+        if failures <= away:
+            raise StoreUnavailable
+        return await add(self, conversation, message)
+
+    monkeypatch.setattr(Keeper, "_add", sometimes)
+    async with open_page(gateway, ann) as page:
+        done = await page.answer()
+    assert (done["outcome"], done["message"]["content"]) == ("completed", "Hello, world!")
+    if away == 2:
+        assert (done["error"], await rows(gateway)) == (None, 3)
+    else:  # told, for it is shown nowhere else
+        assert (done["error"]["code"], await rows(gateway)) == ("store_unavailable", 2)
+
+
+async def test_an_answer_without_end_is_ended(
+    gateway: Running, ollama: FakeOllama, ann: Person, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert LONGEST_ANSWER == 1_000_000
+    monkeypatch.setattr(hearing, "LONGEST_ANSWER", 1000)
+    ollama.script(Script(tokens=["word "] * 1000, hang_after=300))
+    async with open_page(gateway, ann) as page:
+        done = await page.answer()
+    assert (done["outcome"], done["error"]["code"]) == ("failed", "upstream_failed")
+    assert 1000 < len(done["message"]["content"]) < 2000
+    assert ollama.requests[0].disconnected.is_set()
 
 
 # -- who may no more -----------------------------------------------------------------------------

@@ -44,7 +44,7 @@ async def refused(gateway: Running, **headers: str) -> int:
 
 
 async def test_it_says_hello_first(gateway: Running, ann: Person) -> None:
-    async with open_page(gateway, ann) as page:
+    async with open_page(gateway, ann, compression="deflate") as page:
         assert page.frames == [{"type": "hello", "version": __version__, "grace_seconds": 30.0, "turns": []}]
         assert not page.socket.protocol.extensions
         await page.send({"type": "here"})
@@ -221,6 +221,54 @@ async def test_large_messages_count_as_memory(gateway: Running, ann: Person) -> 
     await until(lambda: gateway.services.gateway.bodies._held == 0)
 
 
+@pytest.mark.parametrize(
+    ("raw", "code"),
+    [
+        (b"\x81\x82\0\0\0\0\xff\xff", 1007),  # text that is not UTF-8
+        (b"\x81\x02{}", 1002),  # not masked
+        (b"\xc1\x82\0\0\0\0{}", 1002),  # a reserved bit
+        (b"\x83\x82\0\0\0\0{}", 1002),  # a reserved opcode
+        (b"\x80\x82\0\0\0\0{}", 1002),  # a piece of nothing
+        (b"\x89\xfe\0\x80\0\0\0\0" + bytes(128), 1002),  # a ping that is too long
+        (b"\x88\x81\0\0\0\0\x03", 1002),  # half a close code
+        (b"\x81\xff" + b"\x7f" + b"\xff" * 7 + bytes(4), 1009),  # announces more than there is in the world
+    ],
+)
+async def test_what_is_no_websocket_is_closed(gateway: Running, ann: Person, raw: bytes, code: int) -> None:
+    async with open_page(gateway, ann) as page:
+        page.socket.transport.write(raw)
+        assert await page.closed() == code
+    await until(lambda: len(gateway.services.chat.connections) == 0)
+    assert gateway.services.supervisor.failed == {}
+
+
+async def test_who_sends_pings_and_reads_nothing_is_cut_off(
+    gateway: Running, ann: Person, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert websocket.MOST_UNSENT == 1024 * 1024
+    monkeypatch.setattr(websocket, "MOST_UNSENT", 10_000)
+    async with open_page(gateway, ann) as page:
+        Choked(gateway, page, ann)
+        ping = b"\x89\xfd\0\0\0\0" + bytes(125)
+        for _ in range(200):
+            page.socket.transport.write(ping * 100)
+            await asyncio.sleep(0)
+        await until(lambda: len(gateway.services.chat.connections) == 0)
+        page.socket.transport.abort()
+
+
+async def test_below_a_path_of_a_proxy_it_is_there_too(ollama: FakeOllama, tmp_path: Path) -> None:
+    server = ServerSettings(port=0, public_url="http://127.0.0.1:1/ai")
+    async with run_gateway(settings_for(tmp_path / "state", [upstream_for(ollama)], server=server)) as gateway:
+        ann = await log_in(gateway)
+        for prefix in ("/ai", ""):
+            url = gateway.url.replace("http://", "ws://") + f"{prefix}/gate/ws"
+            async with connect(url, additional_headers=ann.headers, proxy=None) as socket:
+                assert '"hello"' in str(await socket.recv())
+        with pytest.raises(InvalidStatus):
+            await connect(gateway.url.replace("http://", "ws://") + "/x/gate/ws", proxy=None)
+
+
 # -- clients that are slow, silent or many ---------------------------------------------------------
 
 
@@ -315,6 +363,25 @@ async def test_a_silent_network_is_noticed(gateway: Running, ollama: FakeOllama,
         async with asyncio.timeout(3):
             await (await ollama.request(0)).disconnected.wait()
         page.socket.transport.abort()
+
+
+async def test_a_large_message_over_a_slow_line_is_no_silence(gateway: Running, ann: Person) -> None:
+    """Behind it alone a client can answer a ping."""
+    config = gateway.server.config
+    config.ws_ping_interval = config.ws_ping_timeout = 0.1
+    pieces = 50
+    frame = b"\x81\xfe" + (pieces + 15).to_bytes(2, "big") + bytes(4) + b'{"type":"here"}'
+    loop = asyncio.get_running_loop()
+    async with open_page(gateway, ann) as page:
+        page.socket.transport.pause_reading()
+        page.socket.transport.write(frame)
+        begun = loop.time()
+        for number in range(pieces):
+            await until(lambda due=begun + 0.01 * number: loop.time() > due)  # type: ignore[misc]
+            page.socket.transport.write(b" ")
+        assert loop.time() - begun > 0.4
+        page.socket.transport.resume_reading()
+        assert await page.next() == {"type": "here"}
 
 
 async def test_fifty_idle_sockets_hold_no_connection_to_the_database(gateway: Running) -> None:

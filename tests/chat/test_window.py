@@ -148,9 +148,10 @@ def test_the_user_is_told_what_was_left_out(dropped: int, text: str | None) -> N
 # The estimate
 
 
-@given(st.text())
-def test_the_estimate_is_a_third_of_the_bytes(text: str) -> None:
-    assert estimate(text) == math.ceil(len(text.encode("utf-8", "replace")) / 3)
+@given(st.text() | st.text("0123456789 a", max_size=50))
+def test_the_estimate_is_a_third_of_the_bytes_and_all_digits(text: str) -> None:
+    digits = sum(character in "0123456789" for character in text)
+    assert estimate(text) == digits + math.ceil((len(text.encode("utf-8", "replace")) - digits) / 3)
 
 
 @given(st.text(), st.text())
@@ -160,6 +161,7 @@ def test_two_texts_are_no_less_than_their_sum_less_one(one: str, other: str) -> 
 
 def test_a_chinese_character_is_a_token_and_a_half_surrogate_does_no_harm() -> None:
     assert estimate("你好世界") == 4
+    assert estimate("3.14159") == 7
     assert estimate("\ud800") == 1
 
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 
 import ollama
 import openai
 import pytest
 
+from tests.gateway.ready_made import client_of
 from tests.system.processes import demo_facts, run, serving
 
 pytestmark = pytest.mark.slow
@@ -30,6 +32,18 @@ async def test_stock_clients_stream_real_answers_and_usage_counts_what_the_model
         assert [row["requests"] for row in rows] == [2]
         assert rows[0]["input_tokens"] == sum(usage[0] for usage in reported)
         assert rows[0]["output_tokens"] == sum(usage[1] for usage in reported)
+        await log_in_as_browser(facts)
+
+
+async def log_in_as_browser(facts: Mapping[str, str]) -> None:
+    """Who opens the URL that is printed gets in, over http as it is."""
+    body = {"name": facts["admin_user"], "password": facts["admin_password"], "cookie": True}
+    async with client_of(facts["url"]) as browser:
+        assert (await browser.get("/gate/about")).json()["cookies"] is True
+        answer = await browser.post("/gate/auth/login", json=body, headers={"origin": facts["url"]})
+        assert answer.status_code == 200, answer.text
+        (model,) = (await browser.get("/gate/models")).json()["data"]
+        assert (model["name"], model["context_length"]) == (facts["model"], 4096)
 
 
 async def ask_as_openai(facts: dict[str, str] | object) -> tuple[int, int]:

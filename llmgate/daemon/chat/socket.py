@@ -64,6 +64,8 @@ class Socket:
         self._room = asyncio.Event()
         self._writer: asyncio.Task[None] | None = None
         self._closing: int | None = None
+        self._is_gone = False
+        """The client takes nothing any more: whoever reads from it will soon be told why."""
         self._faults = 0
         self._log = structlog.get_logger("llmgate.chat")
 
@@ -81,9 +83,12 @@ class Socket:
             self._chat.bodies.forget(self)
             await self._let_go(bye=self._closing is None and code in SAID_SO)
 
+    @property
+    def _is_ending(self) -> bool:
+        return self._closing is not None or self._is_gone
+
     async def _let_go(self, *, bye: bool) -> None:
-        if self._closing is None:
-            self._closing = 1006
+        self._is_gone = True
         self._leave_all(bye=bye)
         if self._writer is not None:
             self._writer.cancel()
@@ -92,10 +97,10 @@ class Socket:
     # -- what the client says ----------------------------------------------------------------
 
     async def _take(self, text: str | None) -> None:
-        while len(self._loose) >= MOST_LOOSE and self._closing is None:
+        while len(self._loose) >= MOST_LOOSE and not self._is_ending:
             self._room.clear()
             await self._room.wait()
-        if self._closing is not None:
+        if self._is_ending:
             return
         try:
             if text is None:
@@ -178,7 +183,7 @@ class Socket:
         asyncio.get_running_loop().call_later(FLUSH_SECONDS, self._wire.cut, code)
 
     def _wake(self) -> None:
-        if self._writer is None:
+        if self._writer is None and not self._is_gone:
             self._writer = asyncio.create_task(self._write())
 
     async def _write(self) -> None:
@@ -187,15 +192,18 @@ class Socket:
                 pass
             if self._closing is not None:
                 await self._send({"type": "websocket.close", "code": self._closing})
-        except TimeoutError:
-            self._wire.cut(TOO_SLOW)
-        except OSError:
-            pass  # the client is gone: whoever reads from it will know
+                self._is_gone = True
+        except (OSError, TimeoutError) as failure:
+            self._is_gone = True
+            if isinstance(failure, TimeoutError):
+                self._wire.cut(TOO_SLOW)
         except Exception:  # a defect of ours ends this connection, and must be seen
+            self._is_gone = True
             self._log.exception("socket_broke", user=self.user_id)
             self._wire.cut(DEFECT)
         finally:
             self._writer = None
+            self._room.set()
 
     async def _write_news(self) -> bool:
         """Send what there is at this moment. False when that was nothing."""

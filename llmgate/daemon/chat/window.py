@@ -12,10 +12,11 @@ be told of:
 - the reserve is the room for the answer: ``num_predict`` where that is set, but at most half of the window, else a
   quarter of the window.
 
-Tokens are estimated, for each model counts in its own way: one for three bytes of UTF-8. Of English that are a quarter
-too many, of Russian about the right number and some more, of Chinese, Japanese and Korean (three bytes a character)
-one for each character; models with a small and English vocabulary can need more for those. Only the oldest exchanges
-depend on it, and the reserve takes what little is missing.
+Tokens are estimated, for each model counts in its own way: one for each digit, as many models have it, and one for
+three bytes of everything else in UTF-8. Of English and of programs that are a fifth to a third too many; of Chinese,
+Japanese and Korean (three bytes a character) one for each character, where models of today need 0.6 to 1. A model with
+a small and English vocabulary needs more for other languages: SmolLM2 a fourth more than estimated for Russian, twice
+as many for Chinese. Only the oldest exchanges depend on it, and the reserve takes what is missing in between.
 """
 
 from __future__ import annotations
@@ -32,6 +33,7 @@ from llmgate.daemon.upstreams.registry import UpstreamRegistry
 from llmgate.errors import LLMGateError
 
 BYTES_PER_TOKEN: Final = 3
+_DIGITS: Final = b"0123456789"
 TOKENS_PER_MESSAGE: Final = 8
 """What a chat template puts around each message."""
 TOKENS_PER_IMAGE: Final = 1400
@@ -74,8 +76,9 @@ class Fitted(Generic[M]):
 
 def estimate(text: str) -> int:
     """About how many tokens a text has, rather too many than too few."""
-    size = len(text) if text.isascii() else len(text.encode("utf-8", "replace"))
-    return -(-size // BYTES_PER_TOKEN)
+    data = text.encode("utf-8", "replace")
+    others = len(data.translate(None, _DIGITS))
+    return len(data) - others - (-others // BYTES_PER_TOKEN)
 
 
 def weight(message: Fittable) -> int:

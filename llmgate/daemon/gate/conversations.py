@@ -46,7 +46,9 @@ async def list_conversations(
 @router.delete("")
 async def delete_all(daemon: Daemon, caller: Person) -> schemas.ConversationsDeleted:
     """Delete all of them, for good. They go in pieces: when it fails in between, some are left."""
-    return schemas.ConversationsDeleted(deleted=await conversations.forget_user(daemon.database, caller.id))
+    deleted = await conversations.forget_user(daemon.database, caller.id)
+    daemon.chat.forget(caller.id)
+    return schemas.ConversationsDeleted(deleted=deleted)
 
 
 @router.get("/export", response_model=schemas.ConversationsExport, responses=_FILE)
@@ -93,6 +95,7 @@ async def delete(daemon: Daemon, caller: Person, conversation: str) -> None:
     async with daemon.database.begin() as tx:
         found = await conversations.get(tx, conversation, caller.id)
         await conversations.delete(tx, found.id)
+    daemon.chat.forget(caller.id, found.id)
 
 
 @router.get("/{conversation}/export", response_model=schemas.ConversationDetail, responses=_FILES)

@@ -11,17 +11,19 @@ from collections.abc import AsyncIterator
 from typing import Literal
 from urllib.parse import quote
 
+import structlog
 from starlette.responses import StreamingResponse
-from starlette.types import Send
+from starlette.types import Receive, Scope, Send
 
 from llmgate import schemas
 from llmgate.daemon.clock import utc_now
 from llmgate.daemon.gate import markdown
+from llmgate.daemon.http import ABORT
 from llmgate.daemon.store import conversations, images, messages
 from llmgate.daemon.store.conversations import Conversation
 from llmgate.daemon.store.database import Database
 from llmgate.daemon.store.messages import Message
-from llmgate.errors import NotFound
+from llmgate.errors import LLMGateError, NotFound
 
 Format = Literal["json", "markdown"]
 
@@ -42,6 +44,15 @@ class Download(StreamingResponse):
             "x-accel-buffering": "no",
         }
         super().__init__(pieces, media_type=MEDIA_TYPES[format], headers=headers)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """What fails in between cuts the connection: the client must not take a part for the whole."""
+        try:
+            await super().__call__(scope, receive, send)
+        except (TimeoutError, LLMGateError) as failure:
+            structlog.get_logger("llmgate.gate").warning("export_cut", reason=str(failure) or "nothing was taken")
+            scope["extensions"][ABORT]()
+            await asyncio.sleep(0)  # the server learns of it before we return
 
     async def stream_response(self, send: Send) -> None:
         async def patient(message: object) -> None:

@@ -207,6 +207,16 @@ describe("a connection", () => {
     expect(beacon).toEqual([]);
     expect(clock.current.waiting).toBe(0);
   });
+
+  it("lets its turns wait for a page that is loaded again, but those that it cannot come back to", () => {
+    connection.open();
+    last().hello();
+    connection.pause(["T2"]);
+    expect(last().sent).toEqual([{ type: "stop", turn: "T2" }]);
+    expect(last().closed).toBe(GIVEN_UP);
+    expect(connection.status).toBe("idle");
+    expect(clock.current.waiting).toBe(0);
+  });
 });
 
 describe("plain HTTP", () => {
@@ -259,6 +269,15 @@ describe("plain HTTP", () => {
     connection.leave();
     expect(beacon).toEqual([["T1"]]);
     expect(plain.close).toHaveBeenCalled();
+  });
+
+  it("says good-bye to those that a page that is loaded again cannot come back to", async () => {
+    await blocked();
+    connection.pause(["T2"]);
+    expect(beacon).toEqual([["T2"]]);
+    expect(plain.close).toHaveBeenCalled();
+    connection.pause([]);
+    expect(beacon).toHaveLength(1);
   });
 });
 

@@ -101,6 +101,15 @@ export class Connection {
     this.change("idle");
   }
 
+  /** The page is loaded again: what it follows waits for it, but for `unkept`, which nobody can come back to. */
+  pause(unkept: string[]): void {
+    if (this.status !== "plain") for (const turn of unkept) this.stop(turn);
+    else if (unkept.length > 0) this.env.beacon(unkept);
+    this.plain.close();
+    this.reset();
+    this.change("idle");
+  }
+
   /** Whether it was handed over. If not, `resumed` will come, and it can be said again then. */
   start(start: Start): boolean {
     if (this.status === "plain") this.plain.start(start);

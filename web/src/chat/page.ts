@@ -106,7 +106,7 @@ let isLive = false;
 export function goLive(): void {
   if (isLive) return;
   isLive = true;
-  const { connection } = liveOf();
+  const { connection, turns } = liveOf();
   const connect = () => {
     const isIn = () => useAuth.getState().state === "in";
     const go = () => isIn() && connection.open();
@@ -129,8 +129,17 @@ export function goLive(): void {
   });
   window.addEventListener("online", nudge);
   document.addEventListener("visibilitychange", nudge);
-  // A page that the browser keeps for "back" may come again: its turns have the grace for that.
-  window.addEventListener("pagehide", (event) => event.persisted || connection.leave());
+  let isReload = false;
+  // A reload looks like closing to browsers that do not know this event: then what the page follows ends.
+  window.addEventListener("pageswap", ({ activation }) => {
+    isReload = activation?.navigationType === "reload";
+  });
+  window.addEventListener("pagehide", ({ persisted }) => {
+    // A page that the browser keeps for "back" may come again: its turns have the grace for that.
+    if (persisted) return;
+    if (isReload) connection.pause(turns.unkept());
+    else connection.leave();
+  });
   window.addEventListener("pageshow", shown);
   connect();
 }

@@ -14,20 +14,11 @@ interface TextEditorProps {
   onCancel: () => void;
 }
 
-/** A message's text in place of the message. Esc leaves it as it was, Ctrl+Enter takes the new one. */
-export function TextEditor({ label, text, action, hint, onDone, onCancel }: TextEditorProps) {
+/** The text that is changed, and what keys and buttons do with it. */
+function useEditor({ text, onDone, onCancel }: TextEditorProps) {
   const [typed, setTyped] = useState(text);
   const [busy, setBusy] = useState(false);
   const [error, setError] = useState<string | null>(null);
-  const field = useRef<HTMLTextAreaElement>(null);
-  const id = useId();
-  useEffect(() => {
-    const element = field.current;
-    element?.focus();
-    element?.setSelectionRange(element.value.length, element.value.length);
-  }, []);
-  // biome-ignore lint/correctness/useExhaustiveDependencies: the height depends on the text
-  useEffect(() => fitHeight(field.current), [typed]);
   const isEmpty = typed.trim() === "";
   const finish = async () => {
     if (isEmpty || busy) return;
@@ -47,6 +38,22 @@ export function TextEditor({ label, text, action, hint, onDone, onCancel }: Text
       void finish();
     }
   };
+  return { typed, setTyped, busy, error, isEmpty, finish, pressed };
+}
+
+/** A message's text in place of the message. Esc leaves it as it was, Ctrl+Enter takes the new one. */
+export function TextEditor(props: TextEditorProps) {
+  const { label, action, hint, onCancel } = props;
+  const { typed, setTyped, busy, error, isEmpty, finish, pressed } = useEditor(props);
+  const field = useRef<HTMLTextAreaElement>(null);
+  const id = useId();
+  useEffect(() => {
+    const element = field.current;
+    element?.focus();
+    element?.setSelectionRange(element.value.length, element.value.length);
+  }, []);
+  // biome-ignore lint/correctness/useExhaustiveDependencies: the height depends on the text
+  useEffect(() => fitHeight(field.current), [typed]);
   return (
     <div className="editor">
       <textarea

@@ -126,6 +126,13 @@ export class Turns implements Listener {
     for (const turn of this.live.values()) if (turn.chat === chat) this.stop(turn.ref);
   }
 
+  /** What runs in temporary chats: only this page knows of it. */
+  unkept(): string[] {
+    return [...this.live.values()].flatMap((turn) =>
+      isRunning(turn) && turn.id !== null && turn.conversation === null ? [turn.id] : [],
+    );
+  }
+
   status(status: Status): void {
     useTurns.setState({ status });
   }

@@ -1,4 +1,5 @@
 /** highlight.js with the languages that matter most: loaded when the first code is complete. */
+import type { Element, Root } from "hast";
 import { toJsxRuntime } from "hast-util-to-jsx-runtime";
 import bash from "highlight.js/lib/languages/bash";
 import c from "highlight.js/lib/languages/c";
@@ -15,7 +16,6 @@ import json from "highlight.js/lib/languages/json";
 import kotlin from "highlight.js/lib/languages/kotlin";
 import lua from "highlight.js/lib/languages/lua";
 import makefile from "highlight.js/lib/languages/makefile";
-import markdown from "highlight.js/lib/languages/markdown";
 import nginx from "highlight.js/lib/languages/nginx";
 import php from "highlight.js/lib/languages/php";
 import powershell from "highlight.js/lib/languages/powershell";
@@ -34,17 +34,35 @@ import type { ReactElement } from "react";
 import { Fragment, jsx, jsxs } from "react/jsx-runtime";
 
 const lowlight = createLowlight({
-  ...{ bash, c, cpp, csharp, css, diff, dockerfile, go, ini, java, javascript, json, kotlin, lua, makefile, markdown },
+  ...{ bash, c, cpp, csharp, css, diff, dockerfile, go, ini, java, javascript, json, kotlin, lua, makefile },
   ...{ nginx, php, powershell, python, r, ruby, rust, scss, sql, swift, typescript, xml, yaml },
 });
 
-/** The code as elements in colours; null when its language is not known or it cannot be read. */
+/** A longer line was not written by hand, and some grammars take very long for such. */
+const MAX_LINE = 2_000;
+/** Elements; as many take long to draw. */
+const MAX_PIECES = 8_000;
+
+/** The code as elements in colours; null when its language is not known or colours would take too much. */
 export function highlight(code: string, language: string): ReactElement | null {
+  if (code.split("\n").some((line) => line.length > MAX_LINE)) return null;
   try {
-    return toJsxRuntime(lowlight.highlight(language, code), { Fragment, jsx, jsxs });
+    const tree = lowlight.highlight(language, code);
+    return piecesIn(tree) > MAX_PIECES ? null : toJsxRuntime(tree, { Fragment, jsx, jsxs });
   } catch {
     return null;
   }
 }
 
+function piecesIn(tree: Root): number {
+  const open: (Root | Element)[] = [tree];
+  let pieces = 0;
+  for (let next = open.pop(); next; next = open.pop()) {
+    pieces += next.children.length;
+    for (const child of next.children) if (child.type === "element") open.push(child);
+  }
+  return pieces;
+}
+
+/** The names of all grammars, for tests. */
 export const grammars = (): string[] => lowlight.listLanguages();

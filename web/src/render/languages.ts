@@ -9,7 +9,8 @@ export interface Language {
   grammar: string | null;
 }
 
-// Grammar, label, other names.
+// Grammar, label, other names; "-": it has a name, but is not coloured. (The grammar of Markdown takes time that
+// grows with the cube of some texts.)
 const TABLE = `
 bash Shell sh shell zsh console shellsession ksh
 c C h
@@ -26,7 +27,7 @@ json JSON json5 jsonc jsonl
 kotlin Kotlin kt kts
 lua Lua
 makefile Makefile make mk
-markdown Markdown md mdx
+-markdown Markdown md mdx
 nginx nginx nginxconf
 php PHP
 powershell PowerShell ps1 ps pwsh
@@ -46,8 +47,9 @@ const LANGUAGES = new Map(
   TABLE.trim()
     .split("\n")
     .flatMap((line) => {
-      const [grammar = "", label = "", ...others] = line.split(" ");
-      return [grammar, ...others].map((name) => [name, { label, grammar }] as const);
+      const [first = "", label = "", ...others] = line.split(" ");
+      const grammar = first.startsWith("-") ? null : first;
+      return [first.replace("-", ""), ...others].map((name) => [name, { label, grammar }] as const);
     }),
 );
 

@@ -11,7 +11,7 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -79,10 +79,10 @@ def wait_for_http(url: str) -> None:
 
 
 @contextmanager
-def upstream(folder: Path, *models: str) -> Iterator[str]:
+def upstream(folder: Path, *models: str, module: str = "bench.upstream") -> Iterator[str]:
     """A fake that serves these models; none: one of each kind."""
     port = free_port()
-    with process([sys.executable, "-m", "bench.upstream", str(port), *models], folder / "upstream.log"):
+    with process([sys.executable, "-m", module, str(port), *models], folder / "upstream.log"):
         url = f"http://127.0.0.1:{port}"
         wait_for_http(url)
         yield url
@@ -147,11 +147,16 @@ class Gateway:
             return sum(pool[name] for pool in json.load(answer)["data"])
 
 
+def state_of(folder: Path, slots: int) -> Path:
+    """Where that gateway keeps its data."""
+    return folder / f"llmgate-{slots}"
+
+
 @contextmanager
-def llmgate(folder: Path, upstream_url: str, slots: int) -> Iterator[Gateway]:
-    """The gateway with everything on: authentication, queue, accounting."""
+def llmgate(folder: Path, upstream_url: str, slots: int, more: str = "") -> Iterator[Gateway]:
+    """The gateway with everything on: authentication, queue, accounting. ``more`` goes to the end of its settings."""
     port = free_port()
-    state = folder / f"llmgate-{slots}"
+    state = state_of(folder, slots)
     config = folder / f"llmgate-{slots}.toml"
     config.write_text(
         f"""
@@ -170,6 +175,7 @@ def llmgate(folder: Path, upstream_url: str, slots: int) -> Iterator[Gateway]:
         kind = "ollama"
         url = "{upstream_url}"
         slots = {slots}
+        {more}
         """,
         encoding="utf-8",
     )
@@ -189,7 +195,7 @@ def llmgate(folder: Path, upstream_url: str, slots: int) -> Iterator[Gateway]:
         yield Gateway(url, daemon.pid, key, admin)
 
 
-def post(url: str, body: dict[str, object], headers: dict[str, str]) -> dict[str, str]:
+def post(url: str, body: Mapping[str, object], headers: dict[str, str]) -> dict[str, str]:
     """What a daemon answers to a JSON body."""
     request = urllib.request.Request(url, json.dumps(body).encode(), {"content-type": "application/json", **headers})
     with urllib.request.urlopen(request, timeout=10) as answer:

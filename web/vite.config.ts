@@ -46,5 +46,7 @@ export default defineConfig({
     include: ["src/**/*.test.{ts,tsx}"],
     setupFiles: ["src/ui/testing.ts"],
     restoreMocks: true,
+    // Nothing is measured by it: a machine that has much to do is no reason to fail.
+    testTimeout: 30_000,
   },
 });

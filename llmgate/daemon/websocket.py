@@ -10,7 +10,7 @@ from websockets.frames import Frame
 from websockets.http11 import Request
 
 from llmgate.daemon.protocols.bodies import INLINE_BYTES
-from llmgate.errors import LLMGateError
+from llmgate.errors import BodyTooLarge, LLMGateError
 
 LARGEST: Final = 24 * 1024 * 1024
 """Bytes of one message: a question with pictures."""
@@ -29,10 +29,15 @@ WIRE: Final = "llmgate.wire"
 TOO_BIG: Final = 1009
 
 
+def unread(size: int) -> None:
+    """What ``hold`` is while nobody reads: before somebody is let in, and when the end is only to be awaited."""
+    raise BodyTooLarge
+
+
 class GatewaySocket(WebSocketsSansIOProtocol):
     """One client's WebSocket."""
 
-    hold: Callable[[int], None] = staticmethod(lambda size: None)
+    hold: Callable[[int], None] = staticmethod(unread)
     """Told of every further byte of a large message before it is complete; it may raise, which ends the connection."""
     _held = 0
     _heard_at = 0.0
@@ -119,4 +124,7 @@ class GatewaySocket(WebSocketsSansIOProtocol):
             try:
                 self.hold(more)
             except LLMGateError:
-                self.cut(TOO_BIG)
+                if self.handshake_complete and not self.close_sent:
+                    self.cut(TOO_BIG)
+                else:
+                    self.transport.abort()

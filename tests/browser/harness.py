@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Final, Literal
@@ -31,6 +32,8 @@ ARGUMENTS: Final = (
 )
 PHONE: Final = (390, 844)
 DESKTOP: Final = (1280, 860)
+NARROW: Final = 600
+"""Windows that are not so wide are those of phones: with a finger, whose Enter makes a new line."""
 WAIT_MS: Final = 10_000
 """Longest wait for anything on the page: two cores are shared with everything else."""
 
@@ -99,12 +102,20 @@ class Tab:
         return self.page.get_by_role("navigation", name="Conversations").locator("a.conv-link")
 
     async def ask(self, text: str) -> None:
+        """Ask, and wait until the question is shown."""
+        count = await self.questions.count()
         await self.field.fill(text)
-        await self.field.press("Enter")
+        window = self.page.viewport_size
+        if window is not None and window["width"] < NARROW:
+            await self.button("Send").tap()
+        else:
+            await self.field.press("Enter")
+        await expect(self.questions).to_have_count(count + 1)
 
     async def ask_anew(self, text: str) -> None:
         """In a new chat."""
         await self.button("New chat").click()
+        await expect(self.questions).to_have_count(0)
         await self.ask(text)
 
     async def account(self, item: str) -> None:
@@ -119,7 +130,7 @@ class Tab:
 
     async def answered(self, text: str) -> None:
         """Wait until the last answer is this text, and has ended."""
-        await expect(self.answers.last.locator(".answer-text")).to_have_text(text, timeout=WAIT_MS)
+        await expect(self.answers.last.locator(".answer > .answer-text")).to_have_text(text, timeout=WAIT_MS)
         await self.settled()
 
     async def ready(self) -> None:
@@ -133,12 +144,14 @@ class Tab:
 
 
 @asynccontextmanager
-async def chromium() -> AsyncIterator[Browser]:
-    """The browser of this machine."""
+async def chromium(environment: Mapping[str, str] | None = None) -> AsyncIterator[Browser]:
+    """The browser of this machine. ``environment``: more variables for it."""
     program = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
     assert program is not None, "Chromium is missing. Install it with: make services"
     async with async_playwright() as playwright:
-        browser = await playwright.chromium.launch(executable_path=program, args=list(ARGUMENTS))
+        browser = await playwright.chromium.launch(
+            executable_path=program, args=list(ARGUMENTS), env={**os.environ, **(environment or {})}
+        )
         try:
             yield browser
         finally:
@@ -147,11 +160,19 @@ async def chromium() -> AsyncIterator[Browser]:
 
 @asynccontextmanager
 async def person(
-    browser: Browser, *, size: tuple[int, int] = DESKTOP, scheme: Scheme = "light"
+    browser: Browser, *, size: tuple[int, int] = DESKTOP, scheme: Scheme = "light", sharp: bool = False
 ) -> AsyncIterator[BrowserContext]:
-    """Somebody with cookies of their own. ``size`` is the window's width and height."""
+    """Somebody with cookies of their own. ``size`` is the window's width and height; a narrow one is a phone's.
+    ``sharp``: two dots for each pixel."""
+    is_phone = size[0] < NARROW
     context = await browser.new_context(
-        viewport={"width": size[0], "height": size[1]}, color_scheme=scheme, reduced_motion="reduce", locale="en-US"
+        viewport={"width": size[0], "height": size[1]},
+        device_scale_factor=2 if sharp else 1,
+        is_mobile=is_phone,
+        has_touch=is_phone,
+        color_scheme=scheme,
+        reduced_motion="reduce",
+        locale="en-US",
     )
     context.set_default_timeout(WAIT_MS)
     try:
@@ -161,9 +182,9 @@ async def person(
 
 
 @asynccontextmanager
-async def tab(context: BrowserContext, url: str) -> AsyncIterator[Tab]:
-    """A new tab. At its end nothing may have gone wrong in it."""
-    opened = Tab(await context.new_page(), url)
+async def tab(context: BrowserContext, url: str, *tolerated: str) -> AsyncIterator[Tab]:
+    """A new tab. At its end nothing may have gone wrong in it but what is tolerated."""
+    opened = Tab(await context.new_page(), url, tolerated=[*tolerated])
     opened.watch()
     yield opened
-    assert opened.trouble == []
+    assert not opened.trouble, "\n".join(opened.trouble)

@@ -35,23 +35,27 @@ class Stage:
     gateway: Running
     ollama: FakeOllama
     browser: Browser
+    public_url: str = ""
+    """Where browsers find it, if that is elsewhere."""
     _names: itertools.count[int] = field(default_factory=lambda: itertools.count(1))
 
     @property
     def url(self) -> str:
-        return self.gateway.url
+        return self.public_url or self.gateway.url
 
     async def new_user(self, name: str | None = None, **more: Any) -> str:
         """Somebody with PASSWORD, who has never been here."""
         return await new_user(self.gateway, name or f"user-{next(self._names)}", **more)
 
     @asynccontextmanager
-    async def visitor(self, name: str | None = None, *, url: str | None = None, **window: Any) -> AsyncIterator[Tab]:
+    async def visitor(
+        self, name: str | None = None, *tolerated: str, url: str | None = None, **window: Any
+    ) -> AsyncIterator[Tab]:
         """A tab of somebody who is logged in, at a new chat. Without a name it is somebody new."""
         who = name or await self.new_user()
         async with person(self.browser, **window) as context:
             await log_in(context, url or self.url, who)
-            async with self.tab(context, url) as opened:
+            async with tab(context, url or self.url, *tolerated) as opened:
                 await opened.go()
                 await opened.ready()
                 yield opened

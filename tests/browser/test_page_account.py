@@ -162,7 +162,6 @@ async def test_usage_shows_what_was_asked(stage: Stage) -> None:
     async with stage.visitor() as tab:
         for question in ("One?", "Two?"):
             await tab.ask(question)
-            await tab.settled()
             await tab.answered("Hello, world!")
         await stage.gateway.services.usage.flush()
         await tab.account("Usage")

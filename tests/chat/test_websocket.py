@@ -14,7 +14,7 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 from llmgate import __version__
 from llmgate.config import ServerSettings
-from llmgate.daemon import websocket
+from llmgate.daemon import http, websocket
 from llmgate.daemon.auth.credentials import cookie_name
 from llmgate.daemon.chat import connections
 from llmgate.daemon.chat import socket as chat_socket
@@ -143,6 +143,74 @@ async def test_other_paths_have_no_websocket(gateway: Running, ann: Person) -> N
     assert (await gateway.client.get("/gate/ws", headers=bad)).status_code == 400
     long = {**upgrade, "x-filler": "x" * 20_000, **ann.headers}
     assert (await gateway.client.get("/gate/ws", headers=long)).status_code == 400
+
+
+class Wire:
+    """A connection on which everything is written by hand."""
+
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.reader, self.writer = reader, writer
+
+    @classmethod
+    async def open(cls, gateway: Running) -> Wire:
+        return cls(*await asyncio.open_connection("127.0.0.1", int(gateway.url.rpartition(":")[2])))
+
+    def request(self, head: str, *headers: str) -> None:
+        self.writer.write("\r\n".join([f"{head} HTTP/1.1", "host: gateway", *headers, "", ""]).encode())
+
+    def upgrade(self, person: Person) -> None:
+        self.request(
+            "GET /gate/ws",
+            "connection: Upgrade",
+            "upgrade: websocket",
+            "sec-websocket-version: 13",
+            "sec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==",
+            f"authorization: Bearer {person.token}",
+        )
+
+    async def until(self, text: bytes) -> bytes:
+        async with asyncio.timeout(5):
+            return await self.reader.readuntil(text)
+
+
+async def test_a_connection_that_was_used_before_can_become_a_websocket(
+    gateway: Running, ann: Person, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And then none of the bounds of requests hold for it."""
+    monkeypatch.setattr(http, "HEAD_SECONDS", 0.1)
+    gateway.server.config.timeout_keep_alive = 1
+    wire = await Wire.open(gateway)
+    wire.request("GET /health/live")
+    await wire.until(b'{"status":"live"}')
+    wire.upgrade(ann)
+    assert b" 101 " in await wire.until(b"\r\n\r\n")
+    await wire.until(b'"hello"')
+    loop = asyncio.get_running_loop()
+    begun = loop.time()
+    await until(lambda: loop.time() > begun + 1.3)
+    wire.writer.write(b"\x81\x8f" + bytes(4) + b'{"type":"here"}')
+    await wire.until(b'{"type":"here"}')
+    wire.writer.close()
+
+
+async def test_behind_a_request_that_is_answered_there_is_no_websocket(
+    gateway: Running, ollama: FakeOllama, ann: Person
+) -> None:
+    """Nothing is taken on a connection before the answer that is under way has ended."""
+    ollama.script(Script(gate="go"))
+    wire = await Wire.open(gateway)
+    body = b'{"model":"llama3.2","messages":[{"role":"user","content":"Hello"}],"stream":false}'
+    wire.request("POST /api/chat", f"authorization: Bearer {ann.token}", f"content-length: {len(body)}")
+    wire.writer.write(body)
+    await ollama.request(0)
+    wire.upgrade(ann)
+    ollama.release("go")
+    async with asyncio.timeout(5):
+        everything = await wire.reader.read()
+    assert everything.startswith(b"HTTP/1.1 200 ")
+    assert b" 101 " not in everything
+    assert len(gateway.services.chat.connections) == 0
+    wire.writer.close()
 
 
 # -- what may be said ------------------------------------------------------------------------------
@@ -368,8 +436,8 @@ async def test_a_silent_network_is_noticed(gateway: Running, ollama: FakeOllama,
 async def test_a_large_message_over_a_slow_line_is_no_silence(gateway: Running, ann: Person) -> None:
     """Behind it alone a client can answer a ping."""
     config = gateway.server.config
-    config.ws_ping_interval = config.ws_ping_timeout = 0.1
-    pieces = 50
+    config.ws_ping_interval = config.ws_ping_timeout = 0.6
+    pieces = 140
     frame = b"\x81\xfe" + (pieces + 15).to_bytes(2, "big") + bytes(4) + b'{"type":"here"}'
     loop = asyncio.get_running_loop()
     async with open_page(gateway, ann) as page:
@@ -379,7 +447,7 @@ async def test_a_large_message_over_a_slow_line_is_no_silence(gateway: Running, 
         for number in range(pieces):
             await until(lambda due=begun + 0.01 * number: loop.time() > due)  # type: ignore[misc]
             page.socket.transport.write(b" ")
-        assert loop.time() - begun > 0.4
+        assert loop.time() - begun > config.ws_ping_interval + config.ws_ping_timeout
         page.socket.transport.resume_reading()
         assert await page.next() == {"type": "here"}
 

@@ -105,14 +105,15 @@ class FakeOllama(FakeServer):
         return go_json({"error": text})
 
     def _listing(self, name: str) -> dict[str, Any]:
+        told = self.described.get(name, {})
         usual = "a80c4f17acd55265feec403c7aef86be0c25983ab279d83f3bcd3abbcb5b8b72"
         return {
             "name": name,
             "model": name,
             "modified_at": "2026-01-02T03:04:05.678901234Z",
             "size": 2019393189,
-            "digest": hashlib.sha256(name.encode()).hexdigest() if name in self.described else usual,
-            "details": DETAILS,
+            "digest": hashlib.sha256(name.encode()).hexdigest() if told else usual,
+            "details": told.get("details", DETAILS),
         }
 
     @staticmethod

@@ -6,7 +6,8 @@ as the request of any client who leaves.
 
 from __future__ import annotations
 
-from collections.abc import MutableMapping
+import re
+from collections.abc import Mapping, MutableMapping
 from typing import Any, Final
 
 from llmgate.daemon.chat.dialect import ENDPOINT, PROBLEM, problem_of
@@ -17,6 +18,9 @@ from llmgate.daemon.protocols.fields import count_of, object_in
 from llmgate.errors import LLMGateError, UpstreamError, UpstreamRejected
 
 _NANOSECONDS: Final = 1e9
+_HALF = re.compile("[\ud800-\udfff]")
+_FIRST_HALF = re.compile("[\ud800-\udbff]$")
+"""Half a character (a surrogate): JSON may have it, and nothing else of ours takes it."""
 
 
 class Hearing:
@@ -32,6 +36,7 @@ class Hearing:
         self._body: bytes | None = body
         self._status = 0
         self._request_id: str | None = None
+        self._halves: dict[str, str] = {}
 
     def scope(self) -> Scope:
         path = ENDPOINT.route.path
@@ -56,7 +61,8 @@ class Hearing:
 
     async def receive(self) -> Message:
         """The request, and then, when the turn is to end, that its client has gone."""
-        if self._body is not None:
+        # A turn that is to end before it has asked for anything does not ask at all.
+        if self._body is not None and not self._turn.stopping.is_set():
             # Handed over for good: who waits in line holds it once, where it is counted.
             body, self._body = self._body, None
             return {"type": "http.request", "body": body, "more_body": False}
@@ -98,10 +104,10 @@ class Hearing:
         turn = self._turn
         said = line.get("message")
         if isinstance(said, dict):
-            thought, text = said.get("thinking"), said.get("content")
-            if isinstance(thought, str) and thought:
+            is_last = line.get("done") is True
+            if thought := self._next(said, "thinking", is_last=is_last):
                 turn.think(thought)
-            if isinstance(text, str) and text:
+            if text := self._next(said, "content", is_last=is_last):
                 turn.say(text)
             if max(turn.thinking.length, turn.content.length) > LONGEST_ANSWER:
                 turn.stop(UpstreamError(f"The answer was ended after {LONGEST_ANSWER:,} characters."))
@@ -114,5 +120,20 @@ class Hearing:
             if counts.output_tokens and spent:
                 counts.speed = counts.output_tokens * _NANOSECONDS / spent
 
+    def _next(self, said: Mapping[str, Any], key: str, *, is_last: bool) -> str:
+        """The next piece of the answer. Where a server cuts a character into halves, the first waits for the other."""
+        piece = said.get(key)
+        text = self._halves.pop(key, "") + (piece if isinstance(piece, str) else "")
+        if not is_last and _FIRST_HALF.search(text):
+            text, self._halves[key] = text[:-1], text[-1]
+        return characters(text)
+
     def _fail(self, failure: LLMGateError) -> None:
         self.problem = problem_of(failure, self._request_id)
+
+
+def characters(text: str) -> str:
+    """The text with halves of characters put together, and those replaced that stand alone."""
+    if _HALF.search(text) is None:
+        return text
+    return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")

@@ -21,7 +21,8 @@ from llmgate.daemon.chat.link import Link
 from llmgate.daemon.exchange import Receive, Scope, Send
 from llmgate.daemon.protocols.bodies import off_the_loop
 from llmgate.daemon.protocols.nodes import refuse_many_values
-from llmgate.daemon.websocket import FLUSH_SECONDS, WIRE, GatewaySocket
+from llmgate.daemon.store.types import storable
+from llmgate.daemon.websocket import FLUSH_SECONDS, WIRE, GatewaySocket, unread
 from llmgate.errors import AuthenticationFailed, InvalidRequest, LLMGateError
 from llmgate.schemas.base import Answer
 from llmgate.schemas.chat import CLIENT_FRAME, Attach, Bye, Gone, Here, HereToo, Refused, Start, Stop
@@ -67,21 +68,30 @@ class Socket:
         self._is_gone = False
         """The client takes nothing any more: whoever reads from it will soon be told why."""
         self._faults = 0
+        self._arriving = object()
+        """Stands for the message that comes next, in the account of what is held in memory."""
         self._log = structlog.get_logger("llmgate.chat")
 
     async def run(self) -> None:
         """Until one side has closed it."""
-        self._wire.hold = self._chat.bodies.reservation(self, self._caller.owner)
+        self._wire.hold = self._hold
         code = 1006
         try:
             self.put(await self._chat.hello(self.user_id))
             while (message := await self._receive())["type"] == "websocket.receive":
-                await self._take(message.get("text"))
-                self._chat.bodies.forget(self)
+                taken, self._arriving = self._arriving, object()
+                try:
+                    await self._take(message.get("text"))
+                finally:
+                    self._chat.bodies.forget(taken)
             code = message.get("code", 1006)
         finally:
-            self._chat.bodies.forget(self)
+            self._wire.hold = unread
+            self._chat.bodies.forget(self._arriving)
             await self._let_go(bye=self._closing is None and code in SAID_SO)
+
+    def _hold(self, size: int) -> None:
+        self._chat.bodies.reservation(self._arriving, self._caller.owner)(size)
 
     @property
     def _is_ending(self) -> bool:
@@ -155,8 +165,9 @@ class Socket:
         """One of each turn: the newer one, which begins with all that there is."""
         before = self._followed.get(turn_id)
         self._followed[turn_id] = follower
-        if isinstance(before, Follower):
-            self._chat.leave(before, bye=True)
+        if before is not None:
+            # A good-bye over an old link might be heard before the new one is there, and end the turn.
+            self._chat.leave(before, bye=isinstance(before, Follower))
         self._wake()
 
     def _leave_all(self, *, bye: bool) -> None:
@@ -257,4 +268,4 @@ def _ref_in(text: str) -> str | None:
     except (ValueError, RecursionError):
         return None
     ref = content.get("ref") if isinstance(content, Mapping) else None
-    return ref[:64] if isinstance(ref, str) else None
+    return storable(ref, 64) if isinstance(ref, str) else None

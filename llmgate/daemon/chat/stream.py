@@ -11,7 +11,7 @@ from starlette.types import Receive, Scope, Send
 
 from llmgate.daemon.auth.principals import Principal
 from llmgate.daemon.chat.chat import Chat
-from llmgate.daemon.chat.connections import MOST_CONNECTIONS
+from llmgate.daemon.chat.connections import MOST_CONNECTIONS, SESSION_OVER
 from llmgate.daemon.chat.following import Follower, rest
 from llmgate.daemon.chat.link import Link
 from llmgate.daemon.http import ABORT
@@ -44,7 +44,7 @@ class TurnStream(Response):
         self._follower: Follower | Link | None = None
         self._loose: list[Answer] = []
         self._news = asyncio.Event()
-        self._is_closing = False
+        self._closing: int | None = None
         if not chat.connections.enter(self):
             raise TooManyConcurrent(f"You follow {MOST_CONNECTIONS} chats at once.", hint="Close one of them.")
 
@@ -79,7 +79,8 @@ class TurnStream(Response):
         self._news.set()
 
     def close(self, code: int) -> None:
-        self._is_closing = True
+        """At once when its session is over, else behind what there is to tell at this moment."""
+        self._closing = code
         self._news.set()
 
     def _let_go(self) -> None:
@@ -108,11 +109,11 @@ class TurnStream(Response):
     async def _write(self, send: Send) -> None:
         """Raises TimeoutError when the client takes nothing."""
         await _in_time(send, {"type": "http.response.start", "status": 200, "headers": self.raw_headers})
-        while not self._is_closing:
+        while (closing := self._closing) != SESSION_OVER:
             frames = self._take()
             for frame in frames:
                 await self._lines(send, frame.model_dump_json().encode() + b"\n")
-            if self._follower is None or self._follower.is_done:
+            if closing is not None or self._follower is None or self._follower.is_done:
                 break
             await rest(frames)
             if not frames and not await self._has_news():

@@ -84,15 +84,23 @@ def _outside_of_spans(line: str) -> str:
 def _parts(line: str) -> Iterator[tuple[bool, str]]:
     """The line in pieces, and which of them are spans of code: from some backquotes to the next that are as many."""
     ticks = list(_TICKS.finditer(line))
-    at = 0
-    while ticks:
-        opening = ticks.pop(0)
-        closing = next((one for one in ticks if len(one[0]) == len(opening[0])), None)
+    closings: list[int | None] = []
+    """Of each: which one is the next that is as many. Found from the end, so that countless ones take no longer."""
+    latest: dict[int, int] = {}
+    for number in reversed(range(len(ticks))):
+        length = len(ticks[number][0])
+        closings.append(latest.get(length))
+        latest[length] = number
+    closings.reverse()
+    at = number = 0
+    while number < len(ticks):
+        closing = closings[number]
         if closing is not None:
-            yield False, line[at : opening.start()]
-            yield True, line[opening.start() : closing.end()]
-            at = closing.end()
-            ticks = [one for one in ticks if one.start() >= at]
+            yield False, line[at : ticks[number].start()]
+            at = ticks[closing].end()
+            yield True, line[ticks[number].start() : at]
+            number = closing
+        number += 1
     yield False, line[at:]
 
 

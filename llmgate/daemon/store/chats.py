@@ -6,6 +6,8 @@ Each of them is one noun: ``conversations``, ``messages``, ``images``.
 from __future__ import annotations
 
 import unicodedata
+from collections.abc import Iterator
+from typing import Final
 
 from sqlalchemy import (
     JSON,
@@ -26,6 +28,9 @@ from llmgate.daemon.store.types import Text, UtcDateTime, metadata
 
 LONGEST_ANSWER = 1_000_000
 """Characters of one message, and of what a model has thought. The rest of a longer one is not kept."""
+_PIECE: Final = 128
+"""Characters that are folded at once: to bring the marks of one character into their order takes a time that grows with
+the square of their number."""
 
 conversations = Table(
     "conversations",
@@ -90,7 +95,29 @@ images = Table(
 
 def folded(text: str) -> str:
     """The text so that what differs only in case, or in how Unicode spells it, is the same."""
-    return text.lower() if text.isascii() else unicodedata.normalize("NFKC", text).casefold()
+    if text.isascii():
+        return text.lower()
+    return "".join(unicodedata.normalize("NFKC", piece).casefold() for piece in _pieces(text))
+
+
+def _pieces(text: str) -> Iterator[str]:
+    """The text in short pieces, cut where nothing is torn apart that Unicode composes; but for more marks of one
+    character than any language has."""
+    begin = 0
+    while begin < len(text):
+        end = begin + _PIECE
+        while end < min(len(text), begin + 2 * _PIECE) and _joins(text[end]):
+            end += 1
+        yield text[begin:end]
+        begin = end
+
+
+def _joins(character: str) -> bool:
+    """Whether it may become one with what is before it: a mark, or a part of a syllable."""
+    if character.isascii():
+        return False
+    is_part = "\u1160" <= character <= "\u11ff" or "\uff9e" <= character <= "\uffdc"
+    return is_part or unicodedata.category(character).startswith("M")
 
 
 def search_key(content: str) -> str | None:

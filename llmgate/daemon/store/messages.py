@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, fields
 from datetime import datetime
@@ -20,6 +21,9 @@ from llmgate.errors import Conflict, NotFound
 
 Role = Literal["user", "assistant"]
 Outcome = Literal["completed", "stopped", "failed"]
+
+_INLINE = 10_000
+"""Characters that are folded in a few milliseconds, whatever they are."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,7 +126,7 @@ async def add(
         "duration": duration,
         "notice": notice,
     }
-    await tx.execute(messages.insert().values(**values, number=number, folded=search_key(said)))
+    await tx.execute(messages.insert().values(**values, number=number, folded=await _key(said)))
     return Message(**values, images=await pictures.add(tx, message_id, given))
 
 
@@ -137,7 +141,7 @@ async def correct(tx: AsyncConnection, message_id: str, content: str) -> Message
         raise Conflict("Only answers are corrected.", hint="Send the question again: it gets a branch of its own.")
     said = storable(content, LONGEST_ANSWER)
     await conversations.resize(tx, row.conversation_id, len(said.encode()) - len(row.content.encode()))
-    await tx.execute(messages.update().where(here).values(content=said, folded=search_key(said)))
+    await tx.execute(messages.update().where(here).values(content=said, folded=await _key(said)))
     return await get(tx, row.conversation_id, message_id)
 
 
@@ -145,6 +149,11 @@ async def _where(tx: AsyncConnection, condition: ColumnElement[bool]) -> list[Me
     rows = (await tx.execute(select(*_COLUMNS).where(condition).order_by(messages.c.number))).all()
     shown = await pictures.refs(tx, condition) if rows else {}
     return [_message(row, shown) for row in rows]
+
+
+async def _key(said: str) -> str | None:
+    """``search_key``, beside the event loop where it takes a while."""
+    return await asyncio.to_thread(search_key, said) if len(said) > _INLINE else search_key(said)
 
 
 def _message(row: Sequence[Any], shown: dict[str, list[ImageRef]]) -> Message:

@@ -4,6 +4,7 @@ import { beforeEach, describe, expect, it, vi } from "vitest";
 import type { ConversationDetail, Message } from "../api/types";
 import { usePreferences } from "../options/preferences";
 import { freshChat } from "./chats";
+import { draftOf } from "./drafts";
 import { answer, question, Script } from "./testing";
 import { type Daemon, showPage } from "./testing-page";
 
@@ -83,7 +84,7 @@ describe("a new chat", () => {
     expect(screen.queryByText("1/2")).toBeNull();
     await daemon.say(script.token("Because "), script.token("of clouds."));
     await screen.findByText("Because of clouds.");
-    expect(sessionStorage.getItem("llmgate.draft.new")).toBeNull();
+    expect(draftOf("new")).toBe("");
   });
 
   it("shows its place in the line, and what happens until the first word", async () => {
@@ -155,7 +156,7 @@ describe("a new chat", () => {
     await screen.findByRole("button", { name: "Copy the answer" });
     await ask("And?");
     expect(daemon.start.history.map((said) => said.content)).toEqual(["One?", "Two."]);
-    expect(sessionStorage.getItem("llmgate.draft.new")).toBe("And?");
+    expect(draftOf("new")).toBe("And?");
   });
 });
 
@@ -275,7 +276,7 @@ describe("a conversation", () => {
     const asked = question(id(), null);
     const { detail } = await showConversation([asked, answer(id(), asked.id)], null);
     await userEvent.type(field(), "half a thou");
-    expect(sessionStorage.getItem(`llmgate.draft.${detail.id}`)).toBe("half a thou");
+    expect(draftOf(detail.id)).toBe("half a thou");
   });
 
   it("says so when it is not there", async () => {

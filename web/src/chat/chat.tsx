@@ -1,7 +1,8 @@
-import { useEffect, useMemo } from "react";
+import { useEffect, useMemo, useState } from "react";
 import { Problem } from "../api/http";
 import { useConversation } from "../api/queries";
 import { useCommand } from "../options/shortcuts";
+import { loadEngine, loadEngineLater, useEngineSettled } from "../render/engine";
 import { announce, copyText, Empty, Failure, HeaderActions, HeaderTitle, Skeleton } from "../ui";
 import { useAnnouncements } from "./announcing";
 import { type Actions, useActions } from "./asking";
@@ -22,6 +23,7 @@ import "./messages.css";
 export function Chat({ conversationId }: { conversationId: string | null }) {
   const key = useChats((state) => keyOf(state, conversationId));
   useEffect(() => goLive(), []);
+  useEffect(() => loadEngineLater(), []);
   useNewChat();
   return <Loaded key={key} chat={key} conversation={conversationId} />;
 }
@@ -42,14 +44,12 @@ function useNewChat(): void {
 
 function Loaded({ chat, conversation }: { chat: string; conversation: string | null }) {
   const { data, error, refetch } = useConversation(conversation);
-  if (conversation === null || data) return <Open chat={chat} />;
-  if (!error) {
-    return (
-      <div className="chat-loading">
-        <Skeleton lines={5} />
-      </div>
-    );
-  }
+  const [isOld] = useState(conversation !== null);
+  useEffect(() => {
+    if (isOld) void loadEngine();
+  }, [isOld]);
+  if (conversation === null || data) return isOld ? <Old chat={chat} /> : <Open chat={chat} />;
+  if (!error) return <Loading />;
   if (error instanceof Problem && error.status === 404) {
     return (
       <Empty title="This conversation is not there any more">
@@ -62,6 +62,19 @@ function Loaded({ chat, conversation }: { chat: string; conversation: string | n
       <Failure error={error} onRetry={() => void refetch()} />
     </div>
   );
+}
+
+function Loading() {
+  return (
+    <div className="chat-loading">
+      <Skeleton lines={5} />
+    </div>
+  );
+}
+
+/** What is opened is shown as it will stay, and not as plain text before. A new chat waits for nothing. */
+function Old({ chat }: { chat: string }) {
+  return useEngineSettled() ? <Open chat={chat} /> : <Loading />;
 }
 
 function Open({ chat }: { chat: string }) {
@@ -132,7 +145,7 @@ function ConnectionNote({ isRunning }: { isRunning: boolean }) {
   if (!isRunning || !isLost) return null;
   return (
     <p className="chat-connection" role="status">
-      The connection is lost. It is tried again…
+      The connection is lost. Trying again…
     </p>
   );
 }

@@ -2,10 +2,8 @@ import ArrowUp from "lucide-react/icons/arrow-up";
 import MessageCircleDashed from "lucide-react/icons/message-circle-dashed";
 import SlidersHorizontal from "lucide-react/icons/sliders-horizontal";
 import Square from "lucide-react/icons/square";
-import { useState } from "react";
 import { useAbout } from "../api/queries";
 import { ModelPicker } from "../options/model-picker";
-import { OptionsDialog } from "../options/options";
 import { changed } from "../options/parameters";
 import { usePreferences } from "../options/preferences";
 import { Button, classes, IconButton } from "../ui";
@@ -21,13 +19,14 @@ interface ComposerBarProps {
   /** Why no picture can be attached. */
   reason: string | null;
   onFiles: (files: readonly File[]) => void;
+  onOptions: () => void;
 }
 
-export function ComposerBar({ view, actions, block, reason, onFiles }: ComposerBarProps) {
+export function ComposerBar({ view, actions, block, reason, onFiles, onOptions }: ComposerBarProps) {
   return (
     <div className="composer-bar">
       <AttachButton reason={reason} onFiles={onFiles} />
-      <OptionsButton view={view} actions={actions} />
+      <OptionsButton count={changed(view.settings)} onClick={onOptions} />
       <TemporaryButton view={view} />
       <ModelPicker value={view.model} onChange={actions.setModel} side="top" className="composer-model" />
       {view.isRunning ? <StopButton view={view} actions={actions} /> : <SendButton block={block} />}
@@ -67,24 +66,13 @@ function StopButton({ view, actions }: { view: View; actions: Actions }) {
   );
 }
 
-function OptionsButton({ view, actions }: { view: View; actions: Actions }) {
-  const [open, setOpen] = useState(false);
-  const count = changed(view.settings);
+function OptionsButton({ count, onClick }: { count: number; onClick: () => void }) {
   const label = count === 0 ? "Options" : `Options: ${count} changed`;
   return (
-    <>
-      <span className="composer-options">
-        <IconButton label={label} icon={<SlidersHorizontal />} aria-haspopup="dialog" onClick={() => setOpen(true)} />
-        {count > 0 ? <span className="composer-mark" aria-hidden="true" /> : null}
-      </span>
-      <OptionsDialog
-        open={open}
-        onClose={() => setOpen(false)}
-        value={view.settings}
-        onChange={actions.setSettings}
-        model={view.model}
-      />
-    </>
+    <span className="composer-options">
+      <IconButton label={label} icon={<SlidersHorizontal />} aria-haspopup="dialog" onClick={onClick} />
+      {count > 0 ? <span className="composer-mark" aria-hidden="true" /> : null}
+    </span>
   );
 }
 

@@ -1,5 +1,6 @@
 import { type ClipboardEvent, type DragEvent, type KeyboardEvent, useEffect, useRef, useState } from "react";
 import { modelOf } from "../options/models";
+import { OptionsDialog } from "../options/options";
 import { usePreferences } from "../options/preferences";
 import { useCommand } from "../options/shortcuts";
 import { classes, toast } from "../ui";
@@ -30,6 +31,7 @@ export function Composer({ view, actions }: ComposerProps) {
   const draft = useDraft(view.chat.conversation ?? NEW_CHAT);
   const attached = usePictures();
   const field = useRef<HTMLTextAreaElement>(null);
+  const [options, setOptions] = useState(false);
   const reason = reasonAgainst(modelOf(view.models ?? [], view.model)?.vision);
   const { block, send } = useSending(view, actions, draft, attached, reason);
   const keys = useKeys(send);
@@ -39,31 +41,41 @@ export function Composer({ view, actions }: ComposerProps) {
   // biome-ignore lint/correctness/useExhaustiveDependencies: the height depends on the text
   useEffect(() => fitHeight(field.current), [draft.text]);
   return (
-    <form
-      className={classes("composer", files.over && "is-target", view.isTemporary && "is-temporary")}
-      onSubmit={(event) => {
-        event.preventDefault();
-        send();
-        field.current?.focus();
-      }}
-      {...files.handlers}
-    >
-      <Attachments attached={attached} />
-      <textarea
-        ref={field}
-        className="composer-field"
-        aria-label="Message"
-        aria-describedby="composer-count"
-        placeholder="Write a message"
-        rows={1}
-        enterKeyHint={keys.isTouch ? "enter" : "send"}
-        value={draft.text}
-        onChange={(event) => draft.setText(event.target.value)}
-        onKeyDown={keys.pressed}
+    <>
+      <form
+        className={classes("composer", files.over && "is-target", view.isTemporary && "is-temporary")}
+        onSubmit={(event) => {
+          event.preventDefault();
+          send();
+          field.current?.focus();
+        }}
+        {...files.handlers}
+      >
+        <Attachments attached={attached} />
+        <textarea
+          ref={field}
+          className="composer-field"
+          aria-label="Message"
+          aria-describedby="composer-count"
+          placeholder="Write a message"
+          rows={1}
+          enterKeyHint={keys.isTouch ? "enter" : "send"}
+          value={draft.text}
+          onChange={(event) => draft.setText(event.target.value)}
+          onKeyDown={keys.pressed}
+        />
+        <ComposerBar {...{ view, actions, block, reason }} onFiles={files.take} onOptions={() => setOptions(true)} />
+        <Count length={draft.text.length} />
+      </form>
+      {/* Not inside: Chromium does not tell of a form in a form that it is sent. */}
+      <OptionsDialog
+        open={options}
+        onClose={() => setOptions(false)}
+        value={view.settings}
+        onChange={actions.setSettings}
+        model={view.model}
       />
-      <ComposerBar {...{ view, actions, block, reason }} onFiles={files.take} />
-      <Count length={draft.text.length} />
-    </form>
+    </>
   );
 }
 

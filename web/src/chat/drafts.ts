@@ -1,4 +1,5 @@
 /** What was typed and not sent, by conversation. It lives as long as the tab, over a reload. */
+import { useAuth } from "../api/http";
 
 const PREFIX = "llmgate.draft.";
 /** The name of the draft of a chat that is no conversation yet. */
@@ -13,17 +14,29 @@ function quietly<T>(use: (storage: Storage) => T): T | null {
   }
 }
 
+/** A browser can have several users; they need not read each other's words. */
+function keyOf(name: string): string {
+  return `${PREFIX}${useAuth.getState().me?.user_id ?? "anyone"}.${name}`;
+}
+
 export function draftOf(name: string): string {
-  return quietly((storage) => storage.getItem(PREFIX + name)) ?? "";
+  return quietly((storage) => storage.getItem(keyOf(name))) ?? "";
 }
 
 export function keepDraft(name: string, text: string): void {
-  quietly((storage) => (text === "" ? storage.removeItem(PREFIX + name) : storage.setItem(PREFIX + name, text)));
+  quietly((storage) => (text === "" ? storage.removeItem(keyOf(name)) : storage.setItem(keyOf(name), text)));
 }
 
 /** The text has arrived; what was typed since stays. */
 export function dropDraft(name: string, text: string): void {
   if (draftOf(name) === text) keepDraft(name, "");
+}
+
+/** Everybody's. For who has logged out: the next one to use the tab may be somebody else. */
+export function forgetDrafts(): void {
+  quietly((storage) => {
+    for (const key of Object.keys(storage)) if (key.startsWith(PREFIX)) storage.removeItem(key);
+  });
 }
 
 /** A returned text, with what was typed since below it. */

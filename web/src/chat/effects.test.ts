@@ -103,6 +103,15 @@ describe("an answer", () => {
     expect(chat().leaf).toBe("A0");
   });
 
+  it("that fails before it goes on leaves the one that it began with", () => {
+    const { turn, script } = accepted();
+    const on = { ...turn, isNewQuestion: false, before: "A0", begins: "Half" };
+    const failed = answer("A1", "Q1", { content: "Half", outcome: "failed", error_code: "upstream_busy" });
+    effects.ended(on, script.done(failed) as Done);
+    expect(cached()?.messages).toHaveLength(1);
+    expect(chat().leaf).toBe("A0");
+  });
+
   it("of a temporary chat stays in the page", () => {
     changeChat(CHAT, { temporary: true, question: question("r1.question", null, "Why?") });
     const script = new Script("T1", "r1");

@@ -10,7 +10,15 @@ import type { Effects } from "./turns";
 type Frame<Type extends ServerFrame["type"]> = Extract<ServerFrame, { type: Type }>;
 
 const LISTS = ["conversations", "list"] as const;
-const LONGEST_TITLE = 80;
+const LONGEST_TITLE = 60;
+
+/** What the daemon calls a conversation at first: the first line of its question. */
+function titleOf(content: string): string {
+  const line = content.trim().split("\n", 1)[0] ?? "";
+  if (line.length <= LONGEST_TITLE) return line || "New chat";
+  const cut = line.slice(0, LONGEST_TITLE);
+  return `${cut.slice(0, Math.max(cut.lastIndexOf(" "), LONGEST_TITLE / 2)).trimEnd()}…`;
+}
 
 const LOST: ProblemDocument = {
   title: "Lost",
@@ -40,10 +48,10 @@ export class PageEffects implements Effects {
     const { error, usage, message } = frame;
     keepEnding(message.id, { error, usage, at: this.now() });
     const answer = { ...message, parent: message.parent ?? turn.parent };
-    // What was stopped before its first word is nothing: the daemon does not keep it either.
-    const isNothing =
-      message.outcome === "stopped" && !message.thinking && message.content.length <= turn.begins.length;
-    if (isNothing) this.nothingCame(turn);
+    // What ended before its first word is nothing: the daemon does not keep it either. A failure is shown, though.
+    const isEmpty = !message.thinking && message.content.length <= turn.begins.length;
+    const isGone = message.outcome === "stopped" || (message.outcome === "failed" && turn.begins !== "");
+    if (isEmpty && isGone) this.nothingCame(turn, error);
     else if (turn.conversation === null) {
       const { messages } = chatOf(useChats.getState(), turn.chat);
       changeChat(turn.chat, { messages: merged(messages, answer) });
@@ -78,9 +86,10 @@ export class PageEffects implements Effects {
   }
 
   /** Shows again what was shown before; a question that was new stays, without an answer. */
-  private nothingCame(turn: Turn): void {
+  private nothingCame(turn: Turn, error: ProblemDocument | null): void {
     const chat = chatOf(useChats.getState(), turn.chat);
     if (chat.leaf === turn.message) changeChat(turn.chat, { leaf: turn.isNewQuestion ? turn.parent : turn.before });
+    if (error) changeChat(turn.chat, { trouble: { error, at: this.now(), again: null } });
   }
 
   private acceptedHere(turn: Turn, chat: Chat): void {
@@ -110,10 +119,9 @@ export class PageEffects implements Effects {
   private found(turn: Turn, chat: Chat, conversation: string, question: Message | null): void {
     if (question) {
       const now = new Date(this.now()).toISOString();
-      const title = question.content.trim().split("\n", 1)[0]?.slice(0, LONGEST_TITLE) || "New chat";
       this.client.setQueryData<ConversationDetail>(keys.conversation(conversation), {
         id: conversation,
-        title,
+        title: titleOf(question.content),
         titled_by: "auto",
         model: turn.model,
         created_at: now,

@@ -5,6 +5,7 @@ import type { Page, RunningTurn } from "../api/types";
 import { useChats } from "./chats";
 import { wallClock } from "./clock";
 import { Connection, type Probe, type Socket } from "./connection";
+import { forgetDrafts } from "./drafts";
 import { PageEffects } from "./effects";
 import { browserFrame } from "./pace";
 import { Streams } from "./streams";
@@ -124,10 +125,12 @@ export function goLive(): void {
   abandonFresh();
   useAuth.subscribe((now, before) => {
     if (now.state === before.state) return;
+    if (now.reason === "left") forgetDrafts();
     if (now.state === "in") connect();
     else connection.leave();
   });
   window.addEventListener("online", nudge);
+  window.addEventListener("offline", nudge);
   document.addEventListener("visibilitychange", nudge);
   let isReload = false;
   // A reload looks like closing to browsers that do not know this event: then what the page follows ends.

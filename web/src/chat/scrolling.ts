@@ -12,6 +12,8 @@ export interface Scrolling {
   toEnd: () => void;
   /** Keep what has the pointer where it is, while something above or below it changes. */
   hold: (element: Element | null) => void;
+  /** Something in the text is opened to be read: the end is not followed until it is looked at again. */
+  letGo: () => void;
 }
 
 /** Keeps the end of the text in view while it grows, for who is at the end; who has scrolled up is left in peace. */
@@ -29,6 +31,9 @@ export function useScrolling(frame: RefObject<HTMLElement | null>, content: RefO
     const item = element?.closest<HTMLElement>("[data-index]");
     held.current = item ? { index: item.dataset.index ?? "", top: item.getBoundingClientRect().top } : null;
   }, []);
+  const letGo = useCallback(() => {
+    sticks.current = false;
+  }, []);
   useLayoutEffect(() => {
     const anchor = held.current;
     held.current = null;
@@ -43,7 +48,7 @@ export function useScrolling(frame: RefObject<HTMLElement | null>, content: RefO
     if (!element || !inner) return;
     return follow(element, inner, sticks, setAtEnd);
   }, [frame, content]);
-  return { atEnd, toEnd, hold };
+  return { atEnd, toEnd, hold, letGo };
 }
 
 /** A way of the user to scroll; what happens without one is the text growing. */

@@ -1,5 +1,7 @@
 import { describe, expect, it } from "vitest";
-import { draftOf, dropDraft, joined, keepDraft } from "./drafts";
+import { useAuth } from "../api/http";
+import type { Me } from "../api/types";
+import { draftOf, dropDraft, forgetDrafts, joined, keepDraft } from "./drafts";
 import { type Key, sends } from "./fields";
 import { socketUrl } from "./page";
 import { fitted, roomBeside, sizeOf } from "./pictures";
@@ -13,6 +15,18 @@ describe("drafts", () => {
     expect(draftOf("C1")).toBe("hello");
     dropDraft("C1", "hello");
     expect(draftOf("C1")).toBe("");
+  });
+
+  it("are their user's, and gone when he has logged out", () => {
+    const me = (user_id: string) => useAuth.setState({ me: { user_id } as Me });
+    me("ann");
+    keepDraft("new", "secret");
+    me("bob");
+    expect(draftOf("new")).toBe("");
+    forgetDrafts();
+    me("ann");
+    expect(draftOf("new")).toBe("");
+    useAuth.setState({ me: null });
   });
 
   it("come back above what was typed since", () => {

@@ -39,6 +39,13 @@ describe("a start in a kept conversation", () => {
     expect(startOf(wish, circumstances({ conversation: null, entries: [] })).parent).toBeNull();
   });
 
+  it("goes below the last message that the daemon has", () => {
+    const failed = answer("A2", "Q2", { content: "", outcome: "failed" });
+    const entries = branch([...MESSAGES.slice(0, 3), failed], "A2");
+    const start = startOf({ kind: "send", text: "and?", pictures: [], edited: null }, circumstances({ entries }));
+    expect(start.parent).toBe("Q2");
+  });
+
   it("takes the place of another question", () => {
     const edit = (message: ReturnType<typeof question>) =>
       startOf({ kind: "send", text: "new", pictures: [], edited: message }, circumstances()).parent;

@@ -1,7 +1,7 @@
 import type { ImageData, Message, Start } from "../api/types";
 import type { Settings } from "./chats";
 import { LARGEST_TOGETHER, sizeOf } from "./pictures";
-import type { Entry } from "./thread";
+import { type Entry, withoutEmpty } from "./thread";
 
 /** The daemon's bounds (`llmgate/schemas/chat.py`). */
 export const LONGEST_QUESTION = 200_000;
@@ -62,7 +62,9 @@ function before(entries: readonly Entry[], id: string | null): Message[] {
 function kept(wish: Wish, { entries }: Circumstances): Pick<Start, "mode" | "parent" | "content" | "images"> {
   if (wish.kind === "regenerate") return { mode: "regenerate", parent: wish.question.id, content: "", images: [] };
   if (wish.kind === "continue") return { mode: "continue", parent: wish.answer.id, content: "", images: [] };
-  const parent = wish.edited ? wish.edited.parent : (entries.at(-1)?.message.id ?? null);
+  // An answer that failed before its first word is shown, but the daemon does not have it.
+  const last = withoutEmpty(entries.map((entry) => entry.message)).at(-1);
+  const parent = wish.edited ? wish.edited.parent : (last?.id ?? null);
   return { mode: "send", parent, content: wish.text, images: wish.pictures };
 }
 

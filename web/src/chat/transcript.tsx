@@ -1,6 +1,6 @@
 import ArrowDown from "lucide-react/icons/arrow-down";
 import MessageCircleQuestion from "lucide-react/icons/message-circle-question-mark";
-import { type ReactNode, useEffect, useRef } from "react";
+import { type MouseEvent, type ReactNode, useEffect, useRef } from "react";
 import { Button, IconButton } from "../ui";
 import { AnswerItem } from "./answer-item";
 import { useChats } from "./chats";
@@ -24,7 +24,7 @@ export function Transcript({ view, isSettled, empty }: TranscriptProps) {
   const names = useChats((state) => state.names);
   const frame = useRef<HTMLElement>(null);
   const content = useRef<HTMLDivElement>(null);
-  const { atEnd, toEnd, hold } = useScrolling(frame, content);
+  const { atEnd, toEnd, hold, letGo } = useScrolling(frame, content);
   const { ref } = shape;
   const started = useRef(ref);
   useEffect(() => {
@@ -33,10 +33,16 @@ export function Transcript({ view, isSettled, empty }: TranscriptProps) {
     started.current = ref;
   }, [ref, toEnd]);
   const isEmpty = entries.length === 0;
+  const clicked = ({ target }: MouseEvent) => {
+    // A branch that is switched must not move the switch away from the pointer.
+    hold(closest(target, ".branch"));
+    // While the model thinks, its thoughts are what is at the end.
+    if (!isRunning && closest(target, ".thinking-toggle")) letGo();
+  };
   return (
     <div className="transcript">
       <section ref={frame} className="transcript-frame" aria-label="Conversation" tabIndex={isEmpty ? -1 : 0}>
-        <div ref={content} className="transcript-content" onClickCapture={(event) => hold(heldBy(event.target))}>
+        <div ref={content} className="transcript-content" onClickCapture={clicked}>
           {isEmpty ? empty : null}
           {entries.map((entry, index) => (
             <Item key={names[entry.message.id] ?? entry.message.id} {...{ entry, index, view }} />
@@ -53,9 +59,8 @@ export function Transcript({ view, isSettled, empty }: TranscriptProps) {
   );
 }
 
-/** A branch that is switched must not move the switch away from the pointer. */
-function heldBy(target: EventTarget): Element | null {
-  return target instanceof Element ? target.closest(".branch") : null;
+function closest(target: EventTarget, selector: string): Element | null {
+  return target instanceof Element ? target.closest(selector) : null;
 }
 
 interface ItemOfProps {

@@ -99,7 +99,7 @@ function usePlace(
   }, [popover]);
   // biome-ignore lint/correctness/useExhaustiveDependencies: the number of rows makes the height
   useLayoutEffect(() => {
-    if (popover.current && button.current) place(popover.current, button.current, side, "start");
+    if (popover.current && button.current) place(popover.current, button.current, side, "end");
   }, [popover, button, side, rows]);
 }
 

@@ -1,14 +1,20 @@
 import { render, screen, waitFor } from "@testing-library/react";
 import userEvent from "@testing-library/user-event";
-import { describe, expect, test, vi } from "vitest";
+import { beforeAll, describe, expect, test, vi } from "vitest";
 import { Answer } from "./answer";
+import { loadEngine } from "./engine";
 
-const show = (content: string, streaming = false) => render(<Answer content={content} thinking={null} streaming={streaming} />);
+const show = (content: string, streaming = false) =>
+  render(<Answer content={content} thinking={null} streaming={streaming} />);
 const html = (content: string): string => show(content).container.querySelector(".answer-text")?.innerHTML ?? "";
+
+beforeAll(loadEngine);
 
 describe("an answer", () => {
   test("is Markdown", () => {
-    const { container } = show("# Title\n\nSome **bold** and `code`.\nNext line\n\n- [x] done\n- [ ] open\n\n| a | b |\n|---|--:|\n| 1<br>2 | 3 |");
+    const { container } = show(
+      "# Title\n\nSome **bold** and `code`.\nNext line\n\n- [x] done\n- [ ] open\n\n| a | b |\n|---|--:|\n| 1<br>2 | 3 |",
+    );
     expect(screen.getByRole("heading", { level: 3, name: "Title" }).className).toBe("heading-1");
     expect(container.querySelector("strong")?.textContent).toBe("bold");
     expect(container.querySelectorAll("p br")).toHaveLength(1);
@@ -19,7 +25,9 @@ describe("an answer", () => {
   });
 
   test("shows HTML as text", () => {
-    const { container } = show('<script>alert(1)</script>\n\n<img src=x onerror="alert(1)"> and <b>bold</b>\n\n<div>\n**strong**\n</div>');
+    const { container } = show(
+      '<script>alert(1)</script>\n\n<img src=x onerror="alert(1)"> and <b>bold</b>\n\n<div>\n**strong**\n</div>',
+    );
     expect(container.querySelector("script, img, b")).toBeNull();
     expect(container.textContent).toContain("<script>alert(1)</script>");
     expect(container.textContent).toContain('<img src=x onerror="alert(1)"> and <b>bold</b>');
@@ -40,7 +48,9 @@ describe("an answer", () => {
   });
 
   test("never loads a picture", () => {
-    const { container } = show("![secret](https://evil.example/x.png?q=1) [![in](https://a.example/i.png)](https://b.example/)");
+    const { container } = show(
+      "![secret](https://evil.example/x.png?q=1) [![in](https://a.example/i.png)](https://b.example/)",
+    );
     expect(container.querySelector("img")).toBeNull();
     expect(screen.getAllByRole("link").map((link) => link.textContent)).toEqual([
       "Picture: secret (evil.example)",
@@ -87,7 +97,9 @@ describe("an answer", () => {
   });
 
   test("typesets math, and shows the source of what it cannot", async () => {
-    const { container } = show("Math $x^2$ and\n\\[\n\\frac{a}{b}\n\\]\nbut $\\frac{a$ and it costs $5 or $10.\n\n```math\ny\n```");
+    const { container } = show(
+      "Math $x^2$ and\n\\[\n\\frac{a}{b}\n\\]\nbut $\\frac{a$ and it costs $5 or $10.\n\n```math\ny\n```",
+    );
     await waitFor(() => expect(container.querySelectorAll(".katex")).toHaveLength(3));
     expect(container.querySelectorAll(".katex math")).toHaveLength(3);
     expect(container.querySelectorAll(".katex-display")).toHaveLength(2);
@@ -105,7 +117,9 @@ describe("an answer", () => {
   });
 
   test("folds the reasoning", async () => {
-    const { container } = render(<Answer content="<think>deep *thought*</think>Yes" thinking="first" streaming={false} />);
+    const { container } = render(
+      <Answer content="<think>deep *thought*</think>Yes" thinking="first" streaming={false} />,
+    );
     const toggle = screen.getByRole("button", { name: "Thoughts", expanded: false });
     expect(container.textContent).not.toContain("deep");
     await userEvent.click(toggle);

@@ -1,8 +1,8 @@
 import "./answer.css";
 import { memo, useDeferredValue, useId } from "react";
-import { Blocks } from "./blocks";
-import { PlainText } from "./markdown";
+import { useBlocks } from "./engine";
 import { usePaced } from "./pace";
+import { PlainText } from "./plain";
 import { separate } from "./think";
 import { Thinking } from "./thinking";
 
@@ -28,12 +28,13 @@ export const Answer = memo(function Answer({ content, thinking, streaming, think
   const text = usePaced(parts.answer, streaming);
   const reasoning = usePaced(reasons, thinks);
   // A long conversation opens at once: its answers are drawn piece by piece behind it.
-  const isReady = useDeferredValue(true, streaming || content.length < SHORT);
+  const isDue = useDeferredValue(true, streaming || content.length < SHORT);
+  const Blocks = useBlocks();
   return (
-    <div className="answer" aria-busy={!isReady || undefined}>
+    <div className="answer" aria-busy={!isDue || undefined}>
       {reasoning ? <Thinking text={reasoning} running={thinks} prefix={prefix} seconds={thinkingSeconds} /> : null}
-      <div className={isReady ? "answer-text" : "answer-text is-coming"}>
-        {isReady ? <Blocks text={text} streaming={streaming} prefix={prefix} /> : <PlainText text={text} />}
+      <div className={isDue ? "answer-text" : "answer-text is-coming"}>
+        {isDue && Blocks ? <Blocks text={text} streaming={streaming} prefix={prefix} /> : <PlainText text={text} />}
       </div>
     </div>
   );

@@ -1,6 +1,7 @@
 import { memo, useState } from "react";
+import { isAffordable } from "./budget";
 import { CodeBlock } from "./code";
-import { MarkdownText } from "./markdown";
+import { MarkdownBlock, MarkdownText } from "./markdown";
 import { MathView } from "./math";
 import { mend } from "./mend";
 import { revealAll } from "./reveal";
@@ -37,7 +38,7 @@ export const Blocks = memo(function Blocks({ text, streaming, prefix }: BlocksPr
   // The last line is complete when nothing comes behind it.
   const blocks = splitter.blocks(streaming ? lines : `${lines}\n`);
   // Definitions of links and footnotes mostly come last. A block alone does not see them, so in the end it is one.
-  if (!streaming && hasDefinitions(blocks)) return <MarkdownText text={lines} prefix={prefix} />;
+  if (!streaming && hasDefinitions(blocks) && isAffordable(lines)) return <MarkdownText text={lines} prefix={prefix} />;
   const last = blocks.length - 1;
   return blocks.map((block, at) => (
     <OneBlock key={block.start} {...shownOf(block, streaming && at === last)} prefix={prefix} />
@@ -67,7 +68,7 @@ const OneBlock = memo(function OneBlock({ kind, text, info, open, prefix }: Show
   if (kind === "markdown") {
     return (
       <Unfinished value={open}>
-        <MarkdownText text={text} prefix={prefix} />
+        <MarkdownBlock text={text} prefix={prefix} />
       </Unfinished>
     );
   }

@@ -9,6 +9,7 @@ const MAX_LENGTH = 100_000;
 const MAX_RUNS_NEARBY = 400;
 const MAX_RUNS = 2_000;
 const MAX_CELLS = 5_000;
+const MAX_TAGS = 1_000;
 const MAX_MARKS = 6_000;
 /** Quotes and lists that begin on one line. */
 const MAX_CONTAINERS = 24;
@@ -42,5 +43,6 @@ export function isAffordable(text: string): boolean {
     // So deep an indent would be a list of a hundred levels.
     if (/^[ \t]{200}/.test(line) || containers(line) > MAX_CONTAINERS) return false;
   }
-  return count(text, /\|/g) <= MAX_CELLS && count(text, /[[\]`<>@$\\&]/g) <= MAX_MARKS;
+  if (count(text, /\|/g) > MAX_CELLS || count(text, /</g) > MAX_TAGS) return false;
+  return count(text, /[[\]`<>@$\\&]/g) <= MAX_MARKS;
 }

@@ -1,6 +1,5 @@
 /** highlight.js with the languages that matter most: loaded when the first code is complete. */
 import type { Element, Root } from "hast";
-import { toJsxRuntime } from "hast-util-to-jsx-runtime";
 import bash from "highlight.js/lib/languages/bash";
 import c from "highlight.js/lib/languages/c";
 import cpp from "highlight.js/lib/languages/cpp";
@@ -31,7 +30,7 @@ import xml from "highlight.js/lib/languages/xml";
 import yaml from "highlight.js/lib/languages/yaml";
 import { createLowlight } from "lowlight";
 import type { ReactElement } from "react";
-import { Fragment, jsx, jsxs } from "react/jsx-runtime";
+import { elementsOf } from "./elements";
 
 const lowlight = createLowlight({
   ...{ bash, c, cpp, csharp, css, diff, dockerfile, go, ini, java, javascript, json, kotlin, lua, makefile },
@@ -48,7 +47,7 @@ export function highlight(code: string, language: string): ReactElement | null {
   if (code.split("\n").some((line) => line.length > MAX_LINE)) return null;
   try {
     const tree = lowlight.highlight(language, code);
-    return piecesIn(tree) > MAX_PIECES ? null : toJsxRuntime(tree, { Fragment, jsx, jsxs });
+    return piecesIn(tree) > MAX_PIECES ? null : elementsOf(tree);
   } catch {
     return null;
   }

@@ -7,7 +7,7 @@ describe("languages", () => {
     ["py", "Python", "python"],
     ["JSX title=x", "JavaScript", "javascript"],
     ["c++", "C++", "cpp"],
-    ["{.js}", "", null],
+    ["{.js}", "Text", null],
     ["md", "Markdown", null],
     ["", "Text", null],
     ["brainfuck", "brainfuck", null],

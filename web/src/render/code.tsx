@@ -1,3 +1,4 @@
+import "./code.css";
 import WrapText from "lucide-react/icons/wrap-text";
 import { memo, type ReactNode, useEffect, useState } from "react";
 import { CopyButton, IconButton } from "../ui";

@@ -43,7 +43,10 @@ const OWN: Record<string, Record<string, RegExp>> = {
 const CLASSES = new RegExp(
   `^(?:answer|answer-text|is-[\\w]+|plain-text|thinking|thinking-[a-z]+|code-[a-z]+|table-box|align-[a-z]+|heading-\\d|
   |link-host|footnote-link|footnotes|footnotes-label|sr-only|task-list-item|contains-task-list|math|math-block|math-source|katex-display|
-  |hljs-[\\w-]+|language-[\\w-]+|[a-z]+_|[a-z]{1,12}|lucide|lucide-[a-z-]+|ui-button|ui-icon-button)$`.replace(/\s+/g, ""),
+  |hljs-[\\w-]+|language-[\\w-]+|[a-z]+_|[a-z]{1,12}|lucide|lucide-[a-z-]+|ui-button|ui-icon-button)$`.replace(
+    /\s+/g,
+    "",
+  ),
 );
 
 type Kind = "text" | "icon" | "math" | "mathml";
@@ -89,7 +92,10 @@ function mathFaults(element: Element, isMathml: boolean): string[] {
   const tag = element.localName;
   const faults = TAGS.has(tag) || MATH_TAGS.has(tag) ? [] : [`<${tag}> in math`];
   for (const { name, value } of element.attributes) {
-    if (!(isMathml ? MATHML_ATTRIBUTE : MATH_ATTRIBUTE).test(name) || /url|javascript|expression|@import|:\/\//i.test(value)) {
+    if (
+      !(isMathml ? MATHML_ATTRIBUTE : MATH_ATTRIBUTE).test(name) ||
+      /url|javascript|expression|@import|:\/\//i.test(value)
+    ) {
       if (name !== "xmlns") faults.push(`<${tag} ${name}="${value.slice(0, 100)}"> in math`);
     }
     // In MathML a style would come as an attribute, which the page's policy forbids.

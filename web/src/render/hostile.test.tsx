@@ -4,6 +4,7 @@ import { act, render } from "@testing-library/react";
 import { beforeAll, beforeEach, describe, expect, test, vi } from "vitest";
 import { Answer } from "./answer";
 import { Blocks } from "./blocks";
+import { loadEngine } from "./engine";
 import { faultsOf } from "./faults";
 import { Question } from "./question";
 
@@ -44,7 +45,7 @@ async function settle(): Promise<void> {
 }
 
 beforeAll(async () => {
-  await Promise.all([import("./math-engine"), import("./code-engine")]);
+  await Promise.all([loadEngine(), import("./math-engine"), import("./code-engine")]);
 }, TIMEOUT);
 
 beforeEach(() => {

@@ -1,8 +1,5 @@
-import remarkGfm from "remark-gfm";
-import remarkParse from "remark-parse";
-import { unified } from "unified";
 import { describe, expect, test } from "vitest";
-import { remarkGateMath } from "./math-syntax";
+import { parsed } from "./parse";
 
 interface Node {
   type: string;
@@ -17,7 +14,7 @@ function found(text: string): string[] {
       out.push(`${node.data?.hProperties?.className?.[0] === "math-display" ? "D" : "I"}:${node.value}`);
     node.children?.forEach(walk);
   };
-  walk(unified().use(remarkParse).use(remarkGfm).use(remarkGateMath).parse(text) as Node);
+  walk(parsed(text) as Node);
   return out;
 }
 

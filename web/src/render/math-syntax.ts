@@ -14,7 +14,6 @@
  */
 import type { CompileContext, Extension as FromMarkdown, Token } from "mdast-util-from-markdown";
 import type { Code, Construct, Effects, Extension, State, TokenizeContext } from "micromark-util-types";
-import type { Processor } from "unified";
 
 declare module "micromark-util-types" {
   interface TokenTypeMap {
@@ -130,6 +129,8 @@ function readMath(effects: Effects, nok: State, reader: Reader): State {
       effects.consume(code);
       return closed;
     }
+    // No math in math: what opens a second time has not been closed the first time.
+    if (code === (opener === "\\(" ? 40 : 91) && opener !== "$$") return nok(code);
     // No closing marks: a dollar in `$$…$$`, or a command: it is part of what is inside.
     const token = effects.exit("gateMathMark");
     token.type = "gateMathData";
@@ -209,7 +210,8 @@ function tokenizeBlock(this: TokenizeContext, effects: Effects, ok: State, nok: 
   };
 }
 
-function extension(): Extension {
+/** The syntax, for micromark. */
+export function mathSyntax(): Extension {
   const text: Construct = { name: "gateMath", tokenize: tokenizeText };
   const block: Construct = { name: "gateMathBlock", tokenize: tokenizeBlock, concrete: true };
   return {
@@ -241,7 +243,8 @@ interface MathNode {
   data: { hChildren: { type: "text"; value: string }[] };
 }
 
-function compiler(): FromMarkdown {
+/** What makes nodes of it, for mdast-util-from-markdown. */
+export function mathCompiler(): FromMarkdown {
   return {
     enter: {
       gateMath(token) {
@@ -262,11 +265,4 @@ function compiler(): FromMarkdown {
       },
     },
   };
-}
-
-/** The plugin for remark. */
-export function remarkGateMath(this: Processor): void {
-  const data = this.data() as { micromarkExtensions?: unknown[]; fromMarkdownExtensions?: unknown[] };
-  data.micromarkExtensions = [...(data.micromarkExtensions ?? []), extension()];
-  data.fromMarkdownExtensions = [...(data.fromMarkdownExtensions ?? []), compiler()];
 }

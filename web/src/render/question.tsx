@@ -1,7 +1,7 @@
 import "./question.css";
 import { memo, useState } from "react";
 import type { ImageRef } from "../api/types";
-import { Dialog } from "../ui";
+import { Button, classes, Dialog } from "../ui";
 import { revealHidden } from "./reveal";
 
 /** A picture that the daemon keeps, or one that only this page has yet. */
@@ -17,14 +17,30 @@ export const Question = memo(function Question({ content, images }: QuestionProp
   return (
     <div className="question">
       {images.length > 0 ? <Pictures images={images} /> : null}
-      {content === "" ? null : (
-        <div className="question-text" dir="auto">
-          {revealHidden(content)}
-        </div>
-      )}
+      {content === "" ? null : <Text content={content} />}
     </div>
   );
 });
+
+/** What was pasted with a question would else lie between it and its answer. */
+const isLong = (content: string): boolean => content.length > 1_500 || content.split("\n").length > 25;
+
+function Text({ content }: { content: string }) {
+  const [open, setOpen] = useState(false);
+  const canFold = isLong(content);
+  return (
+    <>
+      <div className={classes("question-text", canFold && !open && "is-folded")} dir="auto">
+        {revealHidden(content)}
+      </div>
+      {canFold ? (
+        <Button size="sm" variant="ghost" className="question-fold" aria-expanded={open} onClick={() => setOpen(!open)}>
+          {open ? "Show less" : "Show all"}
+        </Button>
+      ) : null}
+    </>
+  );
+}
 
 /** Where a picture is; null when it is nowhere where pictures of a question are. */
 export function pictureSource(image: QuestionImage): string | null {

@@ -1,4 +1,4 @@
-import type { Options as Schema } from "rehype-sanitize";
+import type { Schema } from "hast-util-sanitize";
 
 /** What may be in an answer: what Markdown of GitHub makes, and nothing else. There is no raw HTML to allow for. */
 export const SCHEMA: Schema = {

@@ -1,8 +1,5 @@
-import remarkGfm from "remark-gfm";
-import remarkParse from "remark-parse";
-import { unified } from "unified";
 import { describe, expect, test } from "vitest";
-import { remarkGateMath } from "./math-syntax";
+import { parsed } from "./parse";
 import { advance, hasDefinitions, START, split, splitAll } from "./split";
 
 interface Node {
@@ -13,8 +10,6 @@ interface Node {
   children?: Node[];
 }
 
-const parser = unified().use(remarkParse).use(remarkGfm).use(remarkGateMath);
-
 /** What the text is made of, without positions. */
 function shape(node: Node): unknown {
   // Code that the end of its list item closes has an empty line more or less, as the parser happens to see its end.
@@ -22,7 +17,7 @@ function shape(node: Node): unknown {
   return node.children ? [...own, node.children.map(shape)] : own;
 }
 
-const shapes = (text: string): unknown[] => ((parser.parse(text) as Node).children ?? []).map(shape);
+const shapes = (text: string): unknown[] => ((parsed(text) as Node).children ?? []).map(shape);
 
 /** A sequence of numbers that is the same in every run. */
 function numbers(seed: number): (below: number) => number {

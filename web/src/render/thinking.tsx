@@ -1,7 +1,8 @@
 import ChevronRight from "lucide-react/icons/chevron-right";
 import { useEffect, useId, useRef, useState } from "react";
 import { create } from "zustand";
-import { Blocks } from "./blocks";
+import { useBlocks } from "./engine";
+import { PlainText } from "./plain";
 
 /** Whoever wants to see the reasoning once, wants to see it in the next answer too; a new page begins closed. */
 const useOpenness = create<{ open: boolean }>(() => ({ open: false }));
@@ -31,10 +32,15 @@ export function Thinking({ text, running, prefix, seconds }: ThinkingProps) {
         <span className={running ? "is-running" : undefined}>{labelOf(running, seconds ?? measured)}</span>
       </button>
       <div id={id} className="thinking-text answer-text" hidden={!open}>
-        {open ? <Blocks text={text} streaming={running} prefix={`${prefix}-t`} /> : null}
+        {open ? <Text text={text} running={running} prefix={`${prefix}-t`} /> : null}
       </div>
     </div>
   );
+}
+
+function Text({ text, running, prefix }: Omit<ThinkingProps, "seconds">) {
+  const Blocks = useBlocks();
+  return Blocks ? <Blocks text={text} streaming={running} prefix={prefix} /> : <PlainText text={text} />;
 }
 
 export function labelOf(running: boolean, seconds: number | null): string {

@@ -1,9 +1,9 @@
 /** Changes to the trees between Markdown and React. None of them trusts what the text says. */
 import type { Element, ElementContent, Nodes as HastNodes, Root as HastRoot, Text } from "hast";
 import type { Root as MdastRoot, PhrasingContent } from "mdast";
-import type { VFile } from "vfile";
 import { MAX_DEPTH } from "./budget";
 import { revealAll, revealHidden } from "./reveal";
+import { allowedUrl } from "./urls";
 
 interface Parent {
   type: string;
@@ -12,17 +12,15 @@ interface Parent {
 }
 
 /** Before HTML: raw HTML becomes text, the ends of lines become breaks, and what lies too deep becomes its source. */
-export function remarkPlain() {
-  return (tree: MdastRoot, file: VFile): void => {
-    const open: [Parent, number][] = [[tree, 0]];
-    for (let next = open.pop(); next; next = open.pop()) {
-      const [node, depth] = next;
-      if (!node.children) continue;
-      if (depth >= MAX_DEPTH) node.children = [{ type: "text", value: sourceOf(node, String(file)) }];
-      node.children = (node.children as PhrasingContent[]).flatMap(plainOf);
-      for (const child of node.children as Parent[]) open.push([child, depth + 1]);
-    }
-  };
+export function makePlain(tree: MdastRoot, source: string): void {
+  const open: [Parent, number][] = [[tree, 0]];
+  for (let next = open.pop(); next; next = open.pop()) {
+    const [node, depth] = next;
+    if (!node.children) continue;
+    if (depth >= MAX_DEPTH) node.children = [{ type: "text", value: sourceOf(node, source) }];
+    node.children = (node.children as PhrasingContent[]).flatMap(plainOf);
+    for (const child of node.children as Parent[]) open.push([child, depth + 1]);
+  }
 }
 
 const sourceOf = (node: Parent, text: string): string =>
@@ -48,24 +46,31 @@ function lines(text: string): PhrasingContent[] {
 const BLOCKS = new Set(["p", "li", "blockquote", "td", "th", "h1", "h2", "h3", "h4", "h5", "h6"]);
 const HEADING = /^h([1-6])$/;
 
-/** Behind the sanitizer: directions, headings below those of the page, and characters that cannot be seen. */
-export function rehypeFinish() {
-  return (tree: HastRoot): void => {
-    const open: [HastNodes, boolean][] = [[tree, false]];
-    for (let next = open.pop(); next; next = open.pop()) {
-      const [node, exact] = next;
-      if (node.type === "text") node.value = exact ? revealAll(node.value) : revealHidden(node.value);
-      if (node.type !== "element" && node.type !== "root") continue;
-      if (node.type === "element") finish(node);
-      const inside = exact || (node.type === "element" && (node.tagName === "a" || node.tagName === "pre"));
-      // Code and math show their characters themselves, since they need the text as it is.
-      const skip = node.type === "element" && (node.tagName === "code" || node.tagName === "pre");
-      if (!skip) for (const child of node.children) open.push([child, inside]);
-    }
-  };
+/**
+ * Behind the sanitizer: directions, headings below those of the page, addresses that may be followed, and characters
+ * that cannot be seen.
+ */
+export function finish(tree: HastRoot): void {
+  const open: [HastNodes, boolean][] = [[tree, false]];
+  for (let next = open.pop(); next; next = open.pop()) {
+    const [node, exact] = next;
+    if (node.type === "text") node.value = exact ? revealAll(node.value) : revealHidden(node.value);
+    if (node.type !== "element" && node.type !== "root") continue;
+    if (node.type === "element") finishOne(node);
+    const inside = exact || (node.type === "element" && (node.tagName === "a" || node.tagName === "pre"));
+    // Code and math show their characters themselves, since they need the text as it is.
+    const skip = node.type === "element" && (node.tagName === "code" || node.tagName === "pre");
+    if (!skip) for (const child of node.children) open.push([child, inside]);
+  }
 }
 
-function finish(node: Element): void {
+function finishOne(node: Element): void {
+  const { properties } = node;
+  // Those of footnotes lead nowhere: what is made of them is no link.
+  const isFootnote = properties.dataFootnoteRef !== undefined || properties.dataFootnoteBackref !== undefined;
+  for (const name of isFootnote ? [] : ["href", "src"]) {
+    if (Object.hasOwn(properties, name)) properties[name] = allowedUrl(String(properties[name] ?? ""));
+  }
   if (BLOCKS.has(node.tagName)) node.properties.dir = "auto";
   const level = Number(HEADING.exec(node.tagName)?.[1] ?? 0);
   if (level === 0) return;

@@ -44,20 +44,20 @@ export class ErrorBoundary extends Component<{ children: ReactNode }, Crash> {
 
 function Crashed({ error }: { error: unknown }) {
   const text = error instanceof Error ? error.message : String(error);
-  // A part of the page that is loaded only when it is needed is gone after an upgrade of the gateway.
-  const isOld = /dynamically imported module|importing a module script failed|unable to preload/i.test(text);
+  // A part of the page that is loaded only when it is needed is gone after an upgrade of the gateway, or out of reach.
+  const isMissing = /dynamically imported module|importing a module script failed|unable to preload/i.test(text);
   return (
     <div className="ui-crash" role="alert">
-      <h2>{isOld ? "This page has been updated" : "This part of the page has failed"}</h2>
+      <h2>{isMissing ? "This part of the page could not be loaded" : "This part of the page has failed"}</h2>
       <p>
-        {isOld
-          ? "A part of it could not be loaded. Reload the page to get the new one."
+        {isMissing
+          ? "The connection was lost, or the page has been updated meanwhile. Reload it to go on."
           : "Your conversations are safe on the server. Reloading the page usually helps."}
       </p>
       <Button variant="primary" onClick={() => location.reload()}>
         Reload
       </Button>
-      {isOld ? null : <code className="ui-crash-detail">{text}</code>}
+      {isMissing ? null : <code className="ui-crash-detail">{text}</code>}
     </div>
   );
 }

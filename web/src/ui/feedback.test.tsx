@@ -96,13 +96,13 @@ describe("ErrorBoundary", () => {
     expect(screen.getByRole("button", { name: "Reload" })).toBeTruthy();
   });
 
-  it("knows a page that has been updated meanwhile", () => {
+  it("knows a part that is out of reach, or gone with an update", () => {
     vi.spyOn(console, "error").mockImplementation(() => undefined);
     render(
       <ErrorBoundary>
         <Broken text="Failed to fetch dynamically imported module: http://gateway/assets/x.js" />
       </ErrorBoundary>,
     );
-    expect(screen.getByRole("alert").textContent).toContain("This page has been updated");
+    expect(screen.getByRole("alert").textContent).toContain("This part of the page could not be loaded");
   });
 });

@@ -86,7 +86,10 @@ function OpenMenu({ id, label, items, side, align, className, start, button, clo
     menu.showPopover();
     place(menu, button.current, side, align);
     const all = menu.querySelectorAll<HTMLElement>("[data-item]");
-    const checked = menu.querySelector<HTMLElement>("[data-item][aria-checked=true]");
+    // What is chosen now, in a menu that is for choosing one thing.
+    const checked = all[0]?.hasAttribute("aria-checked")
+      ? menu.querySelector<HTMLElement>("[aria-checked=true]")
+      : null;
     (start === "last" ? all[all.length - 1] : (checked ?? all[0]))?.focus();
   }, [button, side, align, start]);
   const choose = (item: MenuItem) => {

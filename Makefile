@@ -10,7 +10,7 @@ STATIC := llmgate/daemon/static
 PAGE := $(STATIC)/index.html
 
 .DEFAULT_GOAL := help
-.PHONY: help demo cluster-demo serve setup check test page services bench-quick bench-cluster bench-start bench-lists bench-tui fuzz lock wheel example docs pictures clean
+.PHONY: help demo cluster-demo serve setup check test page services bench-quick bench-cluster bench-start bench-lists bench-tui bench-chat fuzz lock wheel example docs pictures clean
 
 help: ## This list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -66,6 +66,9 @@ bench-lists: setup services ## Measure what a page of each list takes, over year
 bench-tui: setup ## Measure what the dashboard costs under load (about twelve minutes)
 	$(BIN)/python -m bench.tui
 
+bench-chat: setup page services ## Measure open chats, and how smoothly the page draws (about ten minutes)
+	$(BIN)/python -m bench.chat
+
 fuzz: setup ## Ask our own APIs many more random questions than the tests do (about ten minutes)
 	LLMGATE_FUZZ=200 $(BIN)/pytest -q tests/admin/test_schemathesis.py
 
@@ -86,9 +89,10 @@ docs: setup ## Write docs/cli.md anew from the commands
 	$(BIN)/python -m tests.tools.cli_reference > docs/cli.md.new
 	mv docs/cli.md.new docs/cli.md
 
-pictures: setup ## Draw the dashboard anew: for docs/tui.md, and for the tests that compare
+pictures: setup page services ## Draw the dashboard and the chat page anew, for docs/ and for the tests that compare
 	$(BIN)/python -m tests.tui.pictures docs/tui
 	$(BIN)/python -m tests.tui.pictures --renew tests/tui/snapshots
+	$(BIN)/python -m tests.browser.pictures --docs docs/chat
 
 clean: ## Remove everything that was installed or built
 	rm -rf $(VENV) $(STATIC) web/node_modules dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

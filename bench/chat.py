@@ -36,6 +36,7 @@ DOCUMENT = ROOT / "docs" / "benchmarks-chat.md"
 SLOTS = 30
 PEOPLE = ("ann", "ben", "cleo", "dan")
 SLOWER = 4
+ROUNDS = 2
 GOAL_MS = 100.0
 ANSWER = 1_500
 """Characters of each answer in the long conversation."""
@@ -180,7 +181,7 @@ def document(found: Found, rounds: int) -> str:
 
 
 def main() -> None:
-    rounds = int(sys.argv[1]) if len(sys.argv) > 1 else 1
+    rounds = int(sys.argv[1]) if len(sys.argv) > 1 else ROUNDS
     text = document(asyncio.run(run(rounds)), rounds)
     DOCUMENT.write_text(text, encoding="utf-8")
     sys.stdout.write(text)

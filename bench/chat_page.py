@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+import json
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -72,8 +73,11 @@ async def moment(page: Page) -> float:
 
 
 @asynccontextmanager
-async def opened(browser: Browser, url: str, name: str, path: str, slower: int) -> AsyncIterator[Page]:
-    """The page of somebody who is logged in, on a processor that is so many times slower."""
+async def opened(
+    browser: Browser, url: str, name: str, slower: int, path: str = "", wanted: Mapping[str, str] | None = None
+) -> AsyncIterator[Page]:
+    """The page of somebody who is logged in, on a processor that is so many times slower. ``wanted``: selectors of
+    elements whose first frame is noted."""
     context = await browser.new_context(viewport={"width": DESKTOP[0], "height": DESKTOP[1]}, locale="en-US")
     try:
         body = {"name": name, "password": processes.PASSWORD, "cookie": True}
@@ -81,8 +85,7 @@ async def opened(browser: Browser, url: str, name: str, path: str, slower: int) 
         if not answer.ok:
             raise RuntimeError(await answer.text())
         await context.add_init_script(path=RECORDER)
-        wanted = {"composer": ".composer-field", "answer": LAST % (MESSAGES - 1)}
-        await context.add_init_script(f"bench.wanted = {wanted!r}")
+        await context.add_init_script(f"bench.wanted = {json.dumps(wanted or {})}")
         page = await context.new_page()
         page.set_default_timeout(1000 * WAIT)
         devtools = await context.new_cdp_session(page)
@@ -96,7 +99,7 @@ async def opened(browser: Browser, url: str, name: str, path: str, slower: int) 
 
 async def streaming(browser: Browser, url: str, name: str, slower: int) -> Drawn:
     """A long answer comes, while somebody types the next question."""
-    async with opened(browser, url, name, "", slower) as page:
+    async with opened(browser, url, name, slower) as page:
         await page.locator(".model-button .model-dot").wait_for()
         await page.locator(".composer-field").fill(f"markdown-{LENGTH}-{PAUSE_MS}")
         await page.locator(".composer-field").press("Enter")
@@ -116,8 +119,10 @@ async def streaming(browser: Browser, url: str, name: str, slower: int) -> Drawn
 
 async def reading(browser: Browser, url: str, name: str, conversation: str, slower: int) -> Sequence[Drawn]:
     """A long conversation is opened, and scrolled from its end to its beginning."""
-    async with opened(browser, url, name, f"#/c/{conversation}", slower) as page:
-        await page.locator(LAST % (MESSAGES - 1)).wait_for(state="attached")
+    last = LAST % (MESSAGES - 1)
+    wanted = {"composer": ".composer-field", "answer": last}
+    async with opened(browser, url, name, slower, f"#/c/{conversation}", wanted) as page:
+        await page.locator(last).wait_for(state="attached")
         await until(page, "!document.querySelector('.answer[aria-busy]')")
         opening = await since(page, f"opened, {what(slower)}", 0.0)
         await page.mouse.move(DESKTOP[0] / 2, DESKTOP[1] / 2)

@@ -65,8 +65,8 @@ class Chat:
 
     async def ask(self, words: int, ref: str) -> None:
         start = {"type": "start", "ref": ref, "conversation": None, "parent": None, "mode": "send"}
-        question = {"content": f"write-{words}-{PAUSE_MS}", "images": [], "model": MODEL, "system": None}
-        await self.socket.send(json.dumps({**start, **question, "parameters": {}, "keep": True, "history": []}))
+        question = {"content": f"write-{words}-{PAUSE_MS}", "model": MODEL, "keep": True}
+        await self.socket.send(json.dumps({**start, **question}))
 
 
 @asynccontextmanager

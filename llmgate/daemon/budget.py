@@ -22,13 +22,18 @@ class BodyBudget:
         self._held_by: Counter[str] = Counter()
         self._of: dict[Hashable, tuple[str, int]] = {}
 
+    @property
+    def share(self) -> int:
+        """Bytes that one principal may hold now."""
+        return self._limit() // OWNER_SHARE
+
     def reservation(self, request: Hashable, owner: str) -> Callable[[int], None]:
         """A function that reserves so many bytes more for ``request``. It raises LimitExceeded when this
         owner's share is used up, QueueFull when everything is."""
 
         def reserve(size: int) -> None:
             limit = self._limit()
-            if self._held_by[owner] + size > limit // OWNER_SHARE:
+            if self._held_by[owner] + size > self.share:
                 raise LimitExceeded(
                     "Your waiting requests hold too much memory.",
                     hint="Let some of them finish.",

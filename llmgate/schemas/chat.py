@@ -161,7 +161,7 @@ class Started(TurnFrame):
 
 
 class Notice(TurnFrame):
-    """Older messages did not fit into the model's window (in tokens) and were left out."""
+    """Older messages did not fit into the model's window (in tokens) and were left out; or the question is too long."""
 
     type: Literal["notice"] = "notice"
     kind: Literal["trimmed"] = "trimmed"

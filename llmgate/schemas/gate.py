@@ -100,7 +100,8 @@ class Me(Answer):
 class UsableModel(Answer):
     """A model that the caller may ask. ``loaded``: some upstream holds it in memory.
 
-    What no upstream tells is null. ``context_length`` is the largest window in tokens, ``size`` is in bytes.
+    What no upstream tells is null. ``context_length`` is the largest window in tokens that it can have, ``window``
+    the one that a chat gets which asks for none; ``size`` is in bytes.
     """
 
     name: str
@@ -109,6 +110,7 @@ class UsableModel(Answer):
     thinking: bool | None
     tools: bool | None
     context_length: int | None
+    window: int
     parameters: str | None
     quantization: str | None
     size: int | None

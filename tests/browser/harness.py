@@ -144,13 +144,13 @@ class Tab:
 
 
 @asynccontextmanager
-async def chromium(environment: Mapping[str, str] | None = None) -> AsyncIterator[Browser]:
-    """The browser of this machine. ``environment``: more variables for it."""
+async def chromium(environment: Mapping[str, str] | None = None, *arguments: str) -> AsyncIterator[Browser]:
+    """The browser of this machine. ``environment``: more variables for it, ``arguments``: more for its program."""
     program = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
     assert program is not None, "Chromium is missing. Install it with: make services"
     async with async_playwright() as playwright:
         browser = await playwright.chromium.launch(
-            executable_path=program, args=list(ARGUMENTS), env={**os.environ, **(environment or {})}
+            executable_path=program, args=[*ARGUMENTS, *arguments], env={**os.environ, **(environment or {})}
         )
         try:
             yield browser

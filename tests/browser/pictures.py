@@ -1,5 +1,5 @@
-"""Pictures of the chat page: ``python -m tests.browser.pictures DIRECTORY`` draws all of it, on a phone and on a desktop,
-light and dark; with ``--docs`` only those of the documentation.
+"""Pictures of the chat page: ``python -m tests.browser.pictures DIRECTORY`` draws all of it, on a phone and on a
+desktop, light and dark; with ``--docs`` only those of the documentation.
 
 The system's own font is what the page is written in. Here that is Inter, where it is installed (Debian: fonts-inter).
 """
@@ -15,10 +15,12 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequenc
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Final
+from unittest import mock
 
 import structlog
 from playwright.async_api import expect
 
+from llmgate.daemon.queue.figures import Figures
 from llmgate.daemon.store.chats import conversations
 from tests.browser.harness import DESKTOP, PHONE, Scheme, Tab, chromium, person
 from tests.browser.picture_world import ANSWER, NAME, QUESTION, furnish
@@ -28,9 +30,9 @@ from tests.gateway.harness import CHAT
 
 SIZES: Final = {"desktop": DESKTOP, "phone": PHONE}
 SCHEMES: Final[tuple[Scheme, ...]] = ("light", "dark")
-Picture = tuple[str, str, Scheme, str]
-"""Scene, size, scheme, and the name of the file."""
-FOR_DOCS: Final[tuple[Picture, ...]] = (
+Picture = tuple[str, str, Scheme, Path]
+"""Scene, size, scheme, and the file."""
+FOR_DOCS: Final[Sequence[tuple[str, str, Scheme, str]]] = (
     ("conversation", "desktop", "light", "desktop"),
     ("queue", "phone", "dark", "phone-dark"),
 )
@@ -76,7 +78,7 @@ async def reasoning(stage: Stage, tab: Tab) -> None:
 async def queue(stage: Stage, tab: Tab) -> None:
     await tab.ready()
     await tab.ask(QUESTION)
-    await tab.sees("in line", within=tab.queue_card)
+    await tab.sees("Waiting for 3 s", within=tab.queue_card)
 
 
 async def streaming(stage: Stage, tab: Tab) -> None:
@@ -110,7 +112,7 @@ async def models(stage: Stage, tab: Tab) -> None:
 async def options(stage: Stage, tab: Tab) -> None:
     await tab.ready()
     await tab.button("Options").click()
-    await tab.page.get_by_role("textbox", name="System prompt", exact=True).fill("You are a patient teacher of physics.")
+    await tab.page.get_by_role("textbox", name="System prompt", exact=True).fill("You are a patient teacher.")
     await tab.page.get_by_role("textbox", name="Temperature", exact=True).fill("0.4")
 
 
@@ -200,7 +202,8 @@ async def open_conversation(tab: Tab) -> None:
 
 
 async def scroll(tab: Tab, to: int) -> None:
-    await tab.page.locator(".transcript-frame").evaluate("(frame, to) => frame.scrollTo(0, to)", to)
+    turn = "(frame, to) => { frame.dispatchEvent(new WheelEvent('wheel')); frame.scrollTo(0, to); }"
+    await tab.page.locator(".transcript-frame").evaluate(turn, to)
 
 
 @asynccontextmanager
@@ -219,6 +222,7 @@ async def crowded(stage: Stage) -> AsyncIterator[None]:
 async def draw(stage: Stage, name: str, size: str, scheme: Scheme, path: Path, *, sharp: bool = False) -> None:
     """One picture. What is asked for it is forgotten."""
     async with AsyncExitStack() as stack:
+        stack.enter_context(mock.patch.object(Figures, "estimated_wait", _slow))
         if name == "queue":
             await stack.enter_async_context(crowded(stage))
         context = await stack.enter_async_context(person(stage.browser, size=SIZES[size], scheme=scheme, sharp=sharp))
@@ -229,11 +233,16 @@ async def draw(stage: Stage, name: str, size: str, scheme: Scheme, path: Path, *
         await SCENES[name](stage, tab)
         await still(tab)
         await tab.page.screenshot(path=path, caret="hide", animations="disabled")
+        await tab.page.evaluate("fetch('gate/auth/logout', {method: 'POST'})")  # or the next ones list this session
         await tab.page.close()
-        await context.request.post(f"{stage.url}/gate/auth/logout")
         stage.ollama.forget_scripts()
     async with stage.gateway.services.database.begin() as tx:
         await tx.execute(conversations.delete().where(conversations.c.title.startswith(QUESTION[:20])))
+
+
+def _slow(_: Figures, ahead: int, slots: int, now: float) -> float:
+    """As with a model that takes a quarter of a minute for an answer."""
+    return 14.0 * ahead + 8
 
 
 async def still(tab: Tab) -> None:
@@ -248,29 +257,29 @@ async def still(tab: Tab) -> None:
 
 
 async def draw_all(directory: Path, wanted: Sequence[Picture], *, sharp: bool) -> None:
-    directory.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory() as state:
-        fonts = Path(state) / "fonts.conf"
-        fonts.write_text(FONT, encoding="utf-8")
-        async with chromium({"FONTCONFIG_FILE": str(fonts)}) as browser:
-            async with open_stage(Path(state) / "state", browser) as stage:
-                await furnish(stage)
-                for name, size, scheme, file in wanted:
-                    path = directory / f"{file}.png"
-                    await draw(stage, name, size, scheme, path, sharp=sharp)
-                    sys.stdout.write(f"{path}\n")
+    """``directory`` is for what is needed meanwhile. ``sharp``: those of the phone, which are small, for screens with
+    more dots than pixels."""
+    fonts, state = directory / "fonts.conf", directory / "state"
+    async with chromium({"FONTCONFIG_FILE": str(fonts)}) as browser, open_stage(state, browser) as stage:
+        await furnish(stage)
+        for name, size, scheme, path in wanted:
+            await draw(stage, name, size, scheme, path, sharp=sharp and size == "phone")
+            sys.stdout.write(f"{path}\n")
 
 
 def main(arguments: Sequence[str]) -> None:
     """``[--docs] DIRECTORY [SCENE …]``"""
     structlog.configure(logger_factory=structlog.ReturnLoggerFactory())
-    if arguments[0] == "--docs":
-        asyncio.run(draw_all(Path(arguments[1]), FOR_DOCS, sharp=True))
-        return
-    names = arguments[1:] or list(SCENES)
-    combined = itertools.product(names, SIZES, SCHEMES)
-    wanted = [(name, size, scheme, f"{name}-{size}-{scheme}") for name, size, scheme in combined]
-    asyncio.run(draw_all(Path(arguments[0]), wanted, sharp=False))
+    is_docs = arguments[0] == "--docs"
+    target, *names = arguments[is_docs:]
+    combined = itertools.product(names or SCENES, SIZES, SCHEMES)
+    everything = [(name, size, scheme, f"{name}-{size}-{scheme}") for name, size, scheme in combined]
+    scenes = FOR_DOCS if is_docs else everything
+    wanted = [(name, size, scheme, Path(target) / f"{file}.png") for name, size, scheme, file in scenes]
+    Path(target).mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory() as directory:
+        (Path(directory) / "fonts.conf").write_text(FONT, encoding="utf-8")
+        asyncio.run(draw_all(Path(directory), wanted, sharp=is_docs))
 
 
 if __name__ == "__main__":

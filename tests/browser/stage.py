@@ -12,7 +12,7 @@ from typing import Any
 
 from playwright.async_api import Browser, BrowserContext
 
-from llmgate.config import ChatSettings, ServerSettings
+from llmgate.config import ChatSettings, QueueSettings, ServerSettings
 from llmgate.daemon.auth.principals import Role
 from llmgate.daemon.store import users
 from tests.browser.harness import Tab, person, tab
@@ -95,15 +95,22 @@ async def log_in(context: BrowserContext, url: str, name: str, password: str = P
 
 @asynccontextmanager
 async def open_stage(
-    state: Path, browser: Browser, *, server: ServerSettings | None = None, chat: ChatSettings | None = None
+    state: Path,
+    browser: Browser,
+    *,
+    server: ServerSettings | None = None,
+    chat: ChatSettings | None = None,
+    queue: QueueSettings | None = None,
+    fake: FakeOllama | None = None,
+    slots: int = 1,
 ) -> AsyncIterator[Stage]:
     """Conversations are named by the first line, so that the fake is asked for nothing but answers."""
     async with AsyncExitStack() as stack:
-        fake = FakeOllama(models=("llama3.2:latest", VISION, THINKER))
+        fake = fake or FakeOllama(models=("llama3.2:latest", VISION, THINKER))
         fake.described[VISION] = {"capabilities": ["completion", "vision"]}
         fake.described[THINKER] = {"capabilities": ["completion", "tools", "thinking"]}
         ollama = await stack.enter_async_context(fake)
-        settings = settings_for(state, [upstream_for(ollama)], server=server)
+        settings = settings_for(state, [upstream_for(ollama, slots=slots)], server=server, queue=queue)
         settings = settings.model_copy(update={"chat": chat or ChatSettings(titles="first_line")})
         gateway = await stack.enter_async_context(run_gateway(settings))
         await new_user(gateway, ADMIN, role=Role.ADMIN)

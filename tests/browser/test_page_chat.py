@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import json
 import re
@@ -10,13 +11,14 @@ import zlib
 from pathlib import Path
 
 import pytest
-from playwright.async_api import Browser, Locator, expect
+from playwright.async_api import Browser, Download, Locator, expect
 from sqlalchemy import text
 
-from llmgate.config import ChatSettings
+from llmgate.config import ChatSettings, QueueSettings
 from tests.browser.harness import PHONE, Tab
 from tests.browser.stage import THINKER, VISION, Stage, open_stage
 from tests.fakes import Script
+from tests.gateway.harness import CHAT
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -46,6 +48,10 @@ def says(stage: Stage, *answers: str) -> None:
 async def choose_model(tab: Tab, name: str) -> None:
     await tab.page.get_by_role("button", name=re.compile("^Model:")).click()
     await tab.page.get_by_role("option", name=name).click()
+
+
+async def content_of(download: Download) -> str:
+    return await asyncio.to_thread(Path(await download.path()).read_text)
 
 
 def tool(item: Locator, name: str) -> Locator:
@@ -126,13 +132,14 @@ async def test_an_answer_can_be_corrected(stage: Stage) -> None:
 async def test_another_model_answers_and_its_reasoning_is_shown_apart(stage: Stage) -> None:
     async with stage.visitor() as tab:
         await choose_model(tab, THINKER)
-        stage.ollama.script(Script(thinking=["Let me ", "think."], tokens=["Done."]))
+        stage.ollama.script(Script(thinking=["Let me think.\n\n"] * 60, tokens=["Done."]))
         await tab.ask("Think first.")
         await tab.answered("Done.")
         assert stage.ollama.requests[-1].json["model"] == THINKER
         reasoning = tab.page.get_by_role("button", name=re.compile("^Thought")).first
         await reasoning.click()
         await tab.sees("Let me think.", within=tab.answers.last)
+        await expect(reasoning).to_be_in_viewport()  # what was opened is there to be read
         await tab.page.reload()
         await tab.sees(THINKER, within=tab.page.get_by_role("button", name=re.compile("^Model:")))
 
@@ -211,6 +218,26 @@ async def test_what_is_refused_comes_back_into_the_field(stage: Stage) -> None:
             await stage.gateway.services.upstreams.refresh(["fake"])
 
 
+async def test_a_full_line_is_told_and_can_be_tried_again(
+    browser: Browser, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    state = tmp_path_factory.mktemp("full") / "state"
+    queue = QueueSettings(settle_ms=0, max_waiting=1)
+    async with open_stage(state, browser, queue=queue) as stage, stage.visitor() as tab:
+        async with stage.busy("quick"):
+            stage.ollama.release("quick")  # from this one it is known how soon there may be room again
+        async with stage.busy("full"):
+            other = asyncio.create_task(stage.gateway.post("/api/chat", {**CHAT, "stream": False}))
+            await stage.gateway.waiting(1)
+            await tab.ask("Is there room?")
+            await tab.sees("Try again", within=tab.page.get_by_role("alert"))
+            await tab.sees("Is there room?", within=tab.questions.last)
+        await other
+        await tab.page.get_by_role("button", name="Retry", exact=True).click(timeout=30_000)
+        await tab.answered("Hello, world!")
+        await expect(tab.questions).to_have_count(1)
+
+
 # -- what is kept
 
 
@@ -224,12 +251,11 @@ async def test_conversations_can_be_taken_away_and_deleted(stage: Stage) -> None
         await tab.page.get_by_role("button", name="Options of “Second question?”").click()
         async with tab.page.expect_download() as download:
             await tab.page.get_by_role("menuitem", name="Export as Markdown").click()
-        file = await (await download.value).path()
-        assert "Second question?" in Path(file).read_text()
+        assert "Second question?" in await content_of(await download.value)
         await tab.account("Settings")
         async with tab.page.expect_download() as download:
             await tab.button("Export all conversations").click()
-        exported = json.loads(Path(await (await download.value).path()).read_text())
+        exported = json.loads(await content_of(await download.value))
         assert {"First question?", "Second question?"} <= set(re.findall(r"\w+ question\?", json.dumps(exported)))
         await tab.button("Delete all conversations…").click()
         await tab.page.get_by_label("Type DELETE to confirm").fill("DELETE")

@@ -44,9 +44,7 @@ async def without_sockets(stage: Stage) -> AsyncIterator[Tab]:
 
 
 @pytest.mark.parametrize("strips", [True, False], ids=["path taken away", "path left"])
-async def test_all_of_it_below_a_path(
-    browser: Browser, tmp_path_factory: pytest.TempPathFactory, strips: bool
-) -> None:
+async def test_all_of_it_below_a_path(browser: Browser, tmp_path_factory: pytest.TempPathFactory, strips: bool) -> None:
     async with below(browser, tmp_path_factory.mktemp("below") / "state", strips=strips) as stage:
         name = await stage.new_user()
         async with stage.visitor(name) as tab:

@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from pathlib import Path
 from unittest import mock
 
 import pytest
 from playwright.async_api import Browser, expect
 
 from llmgate.daemon.chat.turns import GRACE_SECONDS
+from llmgate.daemon.websocket import PING_SECONDS
 from tests.browser.harness import Tab, person
 from tests.browser.stage import Stage, log_in, open_stage
 from tests.fakes import Script, Seen
@@ -221,10 +223,9 @@ async def test_a_reload_does_not_end_it(stage: Stage) -> None:
 
 @asynccontextmanager
 async def behind_a_proxy(stage: Stage) -> AsyncIterator[tuple[Tab, FaultProxy]]:
-    async with FaultProxy(int(stage.url.rsplit(":", 1)[1])) as proxy:
-        async with stage.visitor(url=f"http://127.0.0.1:{proxy.port}") as tab:
-            tab.tolerated.append(BROKEN)
-            yield tab, proxy
+    proxy = FaultProxy(int(stage.url.rsplit(":", 1)[1]))
+    async with proxy, stage.visitor(None, BROKEN, url=f"http://127.0.0.1:{proxy.port}") as tab:
+        yield tab, proxy
 
 
 async def test_who_comes_back_in_time_loses_nothing_and_gets_nothing_twice(stage: Stage) -> None:
@@ -278,32 +279,28 @@ async def test_who_is_lost_for_good_ends_it_after_the_grace(stage: Stage) -> Non
         assert seen.disconnected_at - since > SHORT_GRACE * 0.9
 
 
-async def test_a_network_that_goes_silent_is_noticed(browser: Browser, tmp_path_factory: pytest.TempPathFactory) -> None:
-    state = tmp_path_factory.mktemp("silent") / "state"
+async def test_a_network_that_goes_silent_is_noticed(browser: Browser, tmp_path: Path) -> None:
     with mock.patch("llmgate.daemon.websocket.PING_SECONDS", PING):
-        async with open_stage(state, browser) as stage, grace(stage, SHORT_GRACE):
-            async with behind_a_proxy(stage) as (tab, proxy):
-                seen = await streaming(stage, tab, "silent")
-                since = now()
-                await proxy.blackhole()
-                await ended(seen, since, 2 * PING + SHORT_GRACE + AT_ONCE)
-                await proxy.refuse()
+        async with open_stage(tmp_path / "state", browser) as stage:
+            await silence(stage, SHORT_GRACE, PING)
 
 
 @pytest.mark.slow
-async def test_a_network_that_goes_silent_is_noticed_in_the_real_times(
-    browser: Browser, tmp_path_factory: pytest.TempPathFactory
-) -> None:
-    async with open_stage(tmp_path_factory.mktemp("real") / "state", browser) as stage:
-        async with behind_a_proxy(stage) as (tab, proxy):
-            seen = await streaming(stage, tab, "really-silent")
-            since = now()
-            await proxy.blackhole()
-            async with asyncio.timeout(GRACE_SECONDS + 30):
-                await seen.disconnected.wait()
-            assert seen.disconnected_at is not None
-            assert GRACE_SECONDS < seen.disconnected_at - since < GRACE_SECONDS + 20 + AT_ONCE
-            await proxy.refuse()
+async def test_a_network_that_goes_silent_is_noticed_in_the_real_times(browser: Browser, tmp_path: Path) -> None:
+    async with open_stage(tmp_path / "state", browser) as stage:
+        await silence(stage, GRACE_SECONDS, PING_SECONDS)
+
+
+async def silence(stage: Stage, seconds: float, ping: float) -> None:
+    """The network goes silent: two pings later that is known, and after the grace the answer ends."""
+    async with grace(stage, seconds), behind_a_proxy(stage) as (tab, proxy):
+        seen = await streaming(stage, tab, "silent")
+        since = now()
+        await proxy.blackhole()
+        await ended(seen, since, seconds + 2 * ping + AT_ONCE)
+        assert seen.disconnected_at is not None
+        assert seen.disconnected_at - since > seconds
+        await proxy.refuse()
 
 
 async def test_two_people_do_not_end_each_others(stage: Stage) -> None:

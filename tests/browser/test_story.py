@@ -39,10 +39,10 @@ async def busy(gateway: Running) -> AsyncIterator[None]:
     """A program with an API key holds the only slot, until this ends."""
     body = {"model": MODEL, "messages": [{"role": "user", "content": LONG}], "options": {"num_predict": 4000}}
     async with gateway.stream("/api/chat", body) as answer:
-        lines = answer.aiter_lines()
-        await anext(lines)
+        pieces = answer.aiter_bytes()
+        await anext(pieces)
         yield
-        await lines.aclose()
+        del pieces  # only now: without it the answer would have ended
 
 
 async def invitation(gateway: Running) -> str:

@@ -20,10 +20,9 @@ from llmgate.daemon.chat.socket import MOST_FAULTS, Socket
 from llmgate.daemon.chat.stream import TurnStream
 from llmgate.daemon.chat.turn import Ended, Turn
 from llmgate.daemon.exchange import Message
-from llmgate.daemon.queue.ticket import Outcome
-from llmgate.daemon.gate import markdown
+from llmgate.daemon.gate import exports, markdown, sending
 from llmgate.daemon.protocols.bodies import INLINE_BYTES
-from llmgate.daemon.store import chats
+from llmgate.daemon.store import chats, conversations, messages
 from llmgate.daemon.websocket import WIRE
 from llmgate.schemas.chat import Start
 from tests.chat.harness import Person, http_of, open_page, text_of, until
@@ -260,8 +259,8 @@ async def test_who_stops_before_there_is_a_ticket_reaches_no_upstream(
         await page.next("here")
         go.set()
         assert (await page.next("done"))["outcome"] == "stopped"
-    assert (await gateway.outcome()).outcome == Outcome.CLIENT_DISCONNECTED
-    assert not ollama.requests
+    assert (ollama.requests, gateway.finished) == ([], [])
+    assert gateway.refused[-1].error_code == "client_gone"
 
 
 async def test_a_question_that_is_repeated_at_another_daemon_leaves_no_link_behind() -> None:
@@ -284,3 +283,83 @@ async def test_a_question_that_is_repeated_at_another_daemon_leaves_no_link_behi
             assert not turn.stopping.is_set()
         socket._leave_all(bye=False)
         end(turn)
+
+
+# -- large answers ---------------------------------------------------------------------------------
+
+
+async def filled(gateway: Running, person: Person, size: int, count: int = 1) -> str:
+    """A conversation of so many messages of so many bytes."""
+    async with gateway.services.database.begin() as tx:
+        made = await conversations.create(tx, user_id=person.id, title="Long", model="llama3.2")
+        for _ in range(count):
+            await messages.add(tx, conversation_id=made.id, parent=None, role="assistant", content="x" * size)
+    return made.id
+
+
+@pytest.mark.parametrize("path", ["{id}", "{id}/export", "{id}/export?format=markdown", "export"])
+async def test_who_takes_nothing_has_only_its_share_of_the_memory(
+    gateway: Running, ann: Person, path: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """So many answers, that is, as fit into it; each is cut when nothing of it is taken for long."""
+    monkeypatch.setattr(conversations, "LARGEST_TEXT", 800_000)
+    conversation, bodies = await filled(gateway, ann, 800_000), gateway.services.gateway.bodies
+    gateway.services.live.use({"queue.max_waiting_bytes": 4 * 1024 * 1024})
+    url = f"/gate/conversations/{path.format(id=conversation)}"
+    sent: list[Message] = []
+    stuck = asyncio.Event()
+
+    async def take_nothing(_: Any, message: Message) -> None:
+        sent.append(message)
+        if message.get("body"):
+            stuck.set()
+            await asyncio.Event().wait()
+
+    in_time, wait = sending.in_time, take_nothing
+    monkeypatch.setattr(sending, "in_time", wait)
+    monkeypatch.setattr(exports, "in_time", wait)
+    async with http_of(gateway, ann) as client:
+        first = asyncio.create_task(client.get(url))
+        await stuck.wait()
+        assert bodies._held >= 800_000
+        refused = await client.get(url)
+        assert (refused.status_code, refused.json()["code"]) == (429, "limit_exceeded")
+        monkeypatch.setattr(sending, "in_time", in_time)
+        first.cancel()
+        await asyncio.gather(first, return_exceptions=True)
+
+
+async def test_one_large_answer_is_always_possible(gateway: Running, ann: Person) -> None:
+    conversation = await filled(gateway, ann, 800_000)
+    gateway.services.live.use({"queue.max_waiting_bytes": 1024 * 1024})
+    async with http_of(gateway, ann) as client:
+        assert (await client.get(f"/gate/conversations/{conversation}")).status_code == 200
+
+
+async def test_a_large_answer_is_cut_when_nothing_of_it_is_taken(
+    gateway: Running, ann: Person, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sending, "STALL_SECONDS", 0.2)
+    conversation, bodies = await filled(gateway, ann, 1_000_000, 12), gateway.services.gateway.bodies
+    host = gateway.url.removeprefix("http://")
+    reader, writer = await asyncio.open_connection(*host.split(":"), limit=1024)
+    lines = (f"GET /gate/conversations/{conversation} HTTP/1.1", f"Host: {host}", f"Authorization: Bearer {ann.token}")
+    writer.write(("\r\n".join(lines) + "\r\n\r\n").encode())
+    await until(lambda: bodies._held > 12_000_000)
+    await until(lambda: bodies._held == 0)
+    with pytest.raises((ConnectionError, asyncio.IncompleteReadError)):
+        await reader.readexactly(12_000_000)
+    writer.close()
+
+
+@pytest.mark.parametrize("size", [0, 1, sending.SLICE_BYTES, sending.SLICE_BYTES + 1, 3 * sending.SLICE_BYTES])
+async def test_slices_are_the_whole(size: int) -> None:
+    body, sent = bytes(range(256)) * (size // 256) + b"x" * (size % 256), []
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    await sending.in_time(send, {"type": "http.response.body", "body": body, "more_body": False})
+    assert b"".join(message["body"] for message in sent) == body
+    assert [message["more_body"] for message in sent] == [True] * (len(sent) - 1) + [False]
+    assert all(len(message["body"]) <= sending.SLICE_BYTES for message in sent)

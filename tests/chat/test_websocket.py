@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from contextlib import suppress
+from contextlib import AsyncExitStack, suppress
 from pathlib import Path
 from socket import SO_SNDBUF, SOL_SOCKET
 from typing import Any
@@ -470,6 +470,28 @@ async def test_fifty_idle_sockets_hold_no_connection_to_the_database(gateway: Ru
         sockets = [one for those in gateway.services.chat.connections._of_user.values() for one in those]
         await until(lambda: all(isinstance(one, chat_socket.Socket) and one._writer is None for one in sockets))
         done.set()
+
+
+async def test_of_fifty_open_chats_none_holds_a_connection_to_the_database_while_half_are_answered(
+    gateway: Running, ollama: FakeOllama
+) -> None:
+    """Neither those that are idle, nor those that wait in the line, nor those whose answer is being written."""
+    ollama.script(Script(tokens=["Hello", "!"], token_gates={1: "go"}), times=None)
+    people = [await log_in(gateway, f"user{number}") for number in range(5)]
+    pool: Any = gateway.services.database._opened.pool  # type: ignore[union-attr]
+    async with AsyncExitStack() as stack:
+        pages = [await stack.enter_async_context(open_page(gateway, people[number % 5])) for number in range(50)]
+        for page in pages[:25]:
+            await page.ask()
+        async with asyncio.TaskGroup() as group:
+            for page in pages[:25]:
+                group.create_task(page.next("queued", "token"))
+        await ollama.wait_for(lambda: any(seen.tokens_sent for seen in ollama.requests))
+        await until(lambda: pool.checkedout() == 0)
+        ollama.release("go")
+        async with asyncio.TaskGroup() as group:
+            for page in pages[:25]:
+                group.create_task(page.next("done", timeout=30))
 
 
 async def test_a_session_that_ended_elsewhere_is_found_out(

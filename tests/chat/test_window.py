@@ -75,7 +75,8 @@ def test_what_is_sent_is_the_end_of_the_conversation_and_begins_with_a_question(
     if messages:
         assert fitted.messages[-1] is messages[-1]
         assert fitted.messages[0].role == "user" or all(one.role != "user" for one in messages)
-    assert (fitted.notice is None) == (fitted.dropped == 0)
+    assert (fitted.notice is None) == (fitted.dropped == 0 and not fitted.overflows)
+    assert fitted.overflows == (bool(messages) and total(system, fitted.messages) > size)
 
 
 @given(st.none() | TEXTS, CONVERSATIONS, WINDOWS, LIMITS)
@@ -143,6 +144,15 @@ def test_the_reserve_is_the_limit_of_the_answer_or_a_quarter() -> None:
 )
 def test_the_user_is_told_what_was_left_out(dropped: int, text: str | None) -> None:
     assert Fitted([question("q")], dropped, 1, 4096).notice == text
+
+
+def test_who_asks_more_than_the_model_can_see_is_told() -> None:
+    alone = fit(None, [question("x" * 4 * 4096)], 4096)
+    assert alone.notice is not None
+    assert alone.notice.startswith("This question is longer than the model's window of 4,096 tokens")
+    later = fit(None, [question("a"), answer("b"), question("x" * 4 * 4096)], 4096)
+    assert (later.dropped, later.kept) == (2, 1)
+    assert later.notice == f"{alone.notice} Earlier messages were left out."
 
 
 # The estimate

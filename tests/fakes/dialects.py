@@ -36,7 +36,8 @@ def go_json(value: Any) -> bytes:
     text = json.dumps(value, separators=(",", ":"), ensure_ascii=False)
     for character in "<>&\u2028\u2029":
         text = text.replace(character, f"\\u{ord(character):04x}")
-    return text.encode()
+    # Half a character has no encoding, but JSON has a way to write it.
+    return text.encode(errors="backslashreplace")
 
 
 def sse(value: Any, event: str | None = None) -> bytes:

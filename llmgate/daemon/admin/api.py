@@ -107,7 +107,7 @@ class _Edge:
 
 
 def _bounded(scope: Scope, receive: Receive) -> Receive:
-    """``receive`` for a body of at most ``BODY_BYTES``, or of what a route says that knows its caller (``large.py``)."""
+    """``receive`` for a body of at most ``BODY_BYTES``, or what a route allows that knows its caller (``large.py``)."""
     received = 0
 
     async def bounded() -> Message:

@@ -50,12 +50,13 @@ class Chat:
         self.peers: Peers | None = None
         self.bodies = gateway.bodies
         self.positions = Positions(queue)
+        self.windows = Windows(upstreams, capabilities, lambda: settings.chat.context_tokens)
         self.conductor = Conductor(
             gateway,
             authenticator,
             upstreams,
             Keeper(database, lambda: settings.chat.conversation_days),
-            Windows(upstreams, capabilities, lambda: settings.chat.context_tokens),
+            self.windows,
             self.positions,
             lambda: settings.server.max_body_bytes,
         )

@@ -89,7 +89,6 @@ class Turn:
         self.session_id = session_id
         self.model = start.model
         self.message = new_id()
-        self.is_kept = start.keep
         self.conversation: str | None = None
         self.parent: str | None = None
         self.user_message: Message | None = None

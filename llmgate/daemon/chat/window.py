@@ -63,10 +63,16 @@ class Fitted(Generic[M]):
     dropped: int
     kept: int
     window: int
+    overflows: bool = False
+    """What is sent is larger than the window all the same: the newest question alone, with the system prompt."""
 
     @property
     def notice(self) -> str | None:
-        """What the user is told; None when nothing was left out."""
+        """What the user is told; None when the model sees everything."""
+        if self.overflows:
+            earlier = " Earlier messages were left out." if self.dropped else ""
+            longer = f"This question is longer than the model's window of {self.window:,} tokens"
+            return f"{longer}: the model sees only a part of it.{earlier}"
         if not self.dropped:
             return None
         what = "message no longer fits" if self.dropped == 1 else f"{self.dropped:,} messages no longer fit"
@@ -97,12 +103,14 @@ def fit(system: str | None, messages: Sequence[M], window: int, num_predict: int
     if system:
         room -= TOKENS_PER_MESSAGE + estimate(system)
     begin = end = len(messages)
+    overflows = False
     for start in _exchanges(messages):
         room -= sum(weight(message) for message in messages[start:begin])
         if room < 0 and begin != end:
             break
+        overflows = bool(messages) and room < -reserve_of(window, num_predict)
         begin = start
-    return Fitted(list(messages[begin:]), begin, end - begin, window)
+    return Fitted(list(messages[begin:]), begin, end - begin, window, overflows)
 
 
 def _exchanges(messages: Sequence[Fittable]) -> Iterator[int]:
@@ -129,6 +137,15 @@ class Windows:
         self._upstreams = upstreams
         self._capabilities = capabilities
         self._default = default
+
+    def now(self, model: str, can: Capabilities, may_use: MayUse) -> int:
+        """The window that a request would find that asks for none, by what is known of the model already."""
+        try:
+            resolved = self._upstreams.resolve(model, may_use)
+            loaded = _loaded_window(self._upstreams.pool(resolved.pool), resolved.model)
+        except LLMGateError:
+            loaded = None
+        return loaded or window_in(None, None, can, self._default())
 
     async def of(self, model: str, may_use: MayUse, num_ctx: int | None = None) -> int:
         """The window in tokens that a request for ``model`` will find.

@@ -13,13 +13,15 @@ from llmgate import schemas
 from llmgate.daemon.admin.answers import raises
 from llmgate.daemon.admin.dependencies import Daemon, Part, Person
 from llmgate.daemon.gate import exports
+from llmgate.daemon.gate.sending import Large, held
 from llmgate.daemon.store import conversations, messages
-from llmgate.errors import Conflict
+from llmgate.errors import Conflict, LimitExceeded, QueueFull
 
 router = APIRouter(prefix="/conversations", tags=["conversations"])
 
 Search = Annotated[str | None, Query(max_length=200, description="Part of a title or of a message, in any case.")]
 
+_LARGE = raises(LimitExceeded, QueueFull)
 _ATTACHMENT: dict[str, Any] = {"schema": {"type": "string"}, "required": True}
 _FILE: dict[int | str, dict[str, Any]] = {200: {"headers": {"Content-Disposition": _ATTACHMENT}}}
 _FILES: dict[int | str, dict[str, Any]] = {
@@ -51,22 +53,25 @@ async def delete_all(daemon: Daemon, caller: Person) -> schemas.ConversationsDel
     return schemas.ConversationsDeleted(deleted=deleted)
 
 
-@router.get("/export", response_model=schemas.ConversationsExport, responses=_FILE)
+@router.get("/export", response_model=schemas.ConversationsExport, responses={**_FILE, **_LARGE})
 async def export_all(daemon: Daemon, caller: Person) -> Response:
     """All of them as a JSON file, with the bytes of their pictures as `data` in base64.
 
     It is sent while it is read. If something fails in between it is cut off, and so no whole JSON.
     """
     pieces = exports.all_as_json(daemon.database, caller.id)
-    return exports.Download(pieces, caller.name, "json")
+    # One conversation at a time is in memory, of whatever size.
+    hold = held(daemon.gateway.bodies, caller.owner, conversations.LARGEST_TEXT)
+    return exports.Download(pieces, caller.name, "json", hold)
 
 
-@router.get("/{conversation}")
-async def show(daemon: Daemon, caller: Person, conversation: str) -> schemas.ConversationDetail:
+@router.get("/{conversation}", response_model=schemas.ConversationDetail, responses=_LARGE)
+async def show(daemon: Daemon, caller: Person, conversation: str) -> Response:
     """One of them, with its whole tree of messages, the oldest first."""
     async with daemon.database.read() as tx:
         found = await conversations.get(tx, conversation, caller.id)
-        return exports.detail(found, await messages.tree(tx, found.id))
+        shown = exports.detail(found, await messages.tree(tx, found.id))
+    return Large(daemon.gateway.bodies, caller, shown.model_dump_json().encode(), "application/json", {})
 
 
 @router.patch("/{conversation}")
@@ -98,7 +103,7 @@ async def delete(daemon: Daemon, caller: Person, conversation: str) -> None:
     daemon.chat.forget(caller.id, found.id)
 
 
-@router.get("/{conversation}/export", response_model=schemas.ConversationDetail, responses=_FILES)
+@router.get("/{conversation}/export", response_model=schemas.ConversationDetail, responses={**_FILES, **_LARGE})
 async def export(
     daemon: Daemon,
     caller: Person,
@@ -110,11 +115,13 @@ async def export(
     async with daemon.database.read() as tx:
         found = await conversations.get(tx, conversation, caller.id)
         if format == "json":
-            pieces = exports.as_json(daemon.database, found, await messages.tree(tx, found.id))
+            said = await messages.tree(tx, found.id)
+            pieces = exports.as_json(daemon.database, found, said)
         else:
-            branch = await messages.path(tx, found.id, found.leaf) if found.leaf else []
-            pieces = exports.as_markdown(found, branch)
-    return exports.Download(pieces, found.title, format)
+            said = await messages.path(tx, found.id, found.leaf) if found.leaf else []
+            pieces = exports.as_markdown(found, said)
+    hold = held(daemon.gateway.bodies, caller.owner, exports.size_of(said))
+    return exports.Download(pieces, found.title, format, hold)
 
 
 @router.patch("/{conversation}/messages/{message}", responses=raises(Conflict))

@@ -7,7 +7,9 @@ import base64
 import json
 import re
 import unicodedata
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
+from contextlib import AbstractContextManager
+from functools import partial
 from typing import Literal
 from urllib.parse import quote
 
@@ -18,7 +20,7 @@ from starlette.types import Receive, Scope, Send
 from llmgate import schemas
 from llmgate.daemon.clock import utc_now
 from llmgate.daemon.gate import markdown
-from llmgate.daemon.http import ABORT
+from llmgate.daemon.gate.sending import cut, in_time
 from llmgate.daemon.store import conversations, images, messages
 from llmgate.daemon.store.conversations import Conversation
 from llmgate.daemon.store.database import Database
@@ -27,8 +29,6 @@ from llmgate.errors import LLMGateError, NotFound
 
 Format = Literal["json", "markdown"]
 
-STALL_SECONDS = 60.0
-"""A client that takes nothing for so long is treated as gone."""
 MEDIA_TYPES: dict[Format, str] = {"json": "application/json", "markdown": "text/markdown; charset=utf-8"}
 _ENDINGS: dict[Format, str] = {"json": "json", "markdown": "md"}
 _LONGEST_NAME = 60
@@ -37,7 +37,15 @@ _LONGEST_NAME = 60
 class Download(StreamingResponse):
     """A file for the disk, which no browser opens in our place."""
 
-    def __init__(self, pieces: AsyncIterator[bytes], name: str, format: Format) -> None:  # noqa: A002  as in the query
+    def __init__(
+        self,
+        pieces: AsyncIterator[bytes],
+        name: str,
+        format: Format,  # noqa: A002  as in the query
+        hold: AbstractContextManager[None],
+    ) -> None:
+        """``hold`` is entered for as long as it is sent."""
+        self._hold = hold
         headers = {
             "content-disposition": disposition(name, _ENDINGS[format]),
             "x-content-type-options": "nosniff",
@@ -47,19 +55,20 @@ class Download(StreamingResponse):
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """What fails in between cuts the connection: the client must not take a part for the whole."""
-        try:
-            await super().__call__(scope, receive, send)
-        except (TimeoutError, LLMGateError) as failure:
-            structlog.get_logger("llmgate.gate").warning("export_cut", reason=str(failure) or "nothing was taken")
-            scope["extensions"][ABORT]()
-            await asyncio.sleep(0)  # the server learns of it before we return
+        with self._hold:
+            try:
+                await super().__call__(scope, receive, send)
+            except (TimeoutError, LLMGateError) as failure:
+                structlog.get_logger("llmgate.gate").warning("export_cut", reason=str(failure) or "nothing was taken")
+                await cut(scope)
 
     async def stream_response(self, send: Send) -> None:
-        async def patient(message: object) -> None:
-            async with asyncio.timeout(STALL_SECONDS):
-                await send(message)  # type: ignore[arg-type]  # starlette's own messages
+        await super().stream_response(partial(in_time, send))
 
-        await super().stream_response(patient)
+
+def size_of(said: Iterable[Message]) -> int:
+    """About how many bytes of memory these messages take, without their pictures."""
+    return sum(len(message.content) + len(message.thinking or "") for message in said)
 
 
 def disposition(title: str, ending: str) -> str:

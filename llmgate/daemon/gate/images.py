@@ -6,8 +6,11 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Header, Response
 
+from llmgate.daemon.admin.answers import raises
 from llmgate.daemon.admin.dependencies import Daemon, Person
+from llmgate.daemon.gate.sending import Large
 from llmgate.daemon.store import images
+from llmgate.errors import LimitExceeded, QueueFull
 
 router = APIRouter(prefix="/images", tags=["images"])
 
@@ -38,7 +41,7 @@ _ANSWERS: dict[int | str, dict[str, Any]] = {
 }
 
 
-@router.get("/{image}", response_class=Response, responses=_ANSWERS)
+@router.get("/{image}", response_class=Response, responses={**_ANSWERS, **raises(LimitExceeded, QueueFull)})
 async def show(
     daemon: Daemon,
     caller: Person,
@@ -52,4 +55,4 @@ async def show(
         if if_none_match is not None and headers["etag"] in if_none_match:
             return Response(status_code=304, headers=headers)
         media_type, data = await images.get(tx, image, caller.id)
-    return Response(data, media_type=media_type, headers=headers)
+    return Large(daemon.gateway.bodies, caller, data, media_type, headers)

@@ -25,7 +25,7 @@ async def list_models(daemon: Daemon, caller: Caller, part: Part) -> schemas.Pag
     abilities = await daemon.capabilities.all(caller.may_use)
     loaded = {str(entry["name"]) for entry in daemon.upstreams.ps(caller.may_use)}
     rows = [
-        _row(entry, can, str(entry["name"]) in loaded)
+        _row(entry, can, str(entry["name"]) in loaded, daemon.chat.windows.now(str(entry["name"]), can, caller.may_use))
         for entry in daemon.upstreams.tags(caller.may_use)
         if (can := abilities.get(str(entry["name"]), Capabilities())).chats is not False
     ]
@@ -33,7 +33,7 @@ async def list_models(daemon: Daemon, caller: Caller, part: Part) -> schemas.Pag
     return part.page([row for row in rows if part.after is None or row.name > part.after], schemas.UsableModel, "name")
 
 
-def _row(entry: Mapping[str, Any], can: Capabilities, is_loaded: bool) -> schemas.UsableModel:
+def _row(entry: Mapping[str, Any], can: Capabilities, is_loaded: bool, window: int) -> schemas.UsableModel:
     told = entry.get("details")
     details = told if isinstance(told, Mapping) else {}
     return schemas.UsableModel(
@@ -43,6 +43,7 @@ def _row(entry: Mapping[str, Any], can: Capabilities, is_loaded: bool) -> schema
         thinking=can.thinking,
         tools=can.tools,
         context_length=can.context_length,
+        window=window,
         parameters=text_of(details.get("parameter_size")),
         quantization=text_of(details.get("quantization_level")),
         size=number_of(entry.get("size")),

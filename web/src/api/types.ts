@@ -86,7 +86,9 @@ export interface Model {
   vision: boolean | null;
   thinking: boolean | null;
   tools: boolean | null;
+  /** The largest window, in tokens, and the one that a chat gets which asks for none. */
   context_length: number | null;
+  window: number | null;
   parameters: string | null;
   quantization: string | null;
   size: number | null;

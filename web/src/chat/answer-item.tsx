@@ -54,7 +54,7 @@ export const AnswerItem = memo(function AnswerItem({ message, siblings, position
           onCancel={end}
         />
       ) : (
-        <Answer content={shown.content} thinking={shown.thinking} streaming={shown.isLive} />
+        <Answer content={shown.content} thinking={shown.thinking} streaming={shown.isLive} first={isLast} />
       )}
       {shown.isLive ? null : <Outcome message={message} ending={ending} />}
       <div className="message-foot">

@@ -94,7 +94,7 @@ describe("a new chat", () => {
     const { script, kept } = await taken(daemon, id());
     await daemon.say(script.queued(2, { estimated_wait: 41 }));
     const card = await screen.findByRole("region", { name: "Your place in the line" });
-    expect(card.textContent).toContain("You are 3rd in line — about 40 s");
+    expect(card.textContent).toContain("You are 3rd in line — starts in about 40 s");
     await daemon.say(script.queued(4));
     await waitFor(() => expect(card.textContent).toContain("Somebody with a better level has come"));
     expect(card.textContent).not.toContain("about 40 s");

@@ -57,8 +57,12 @@ function Waiting({ turn, line, onStop }: { turn: Turn; line: Line; onStop: () =>
     <section className="queue is-waiting" aria-label="Your place in the line">
       <div className="queue-head">
         <p className="queue-place">
-          <strong className="tabular">{place(line.ahead)}</strong>
-          {left === null ? null : <span className="queue-left"> — {roughly(left)}</span>}
+          <strong className="tabular">{place(line.ahead)}</strong>{" "}
+          {left === null ? null : (
+            <span className="queue-left">
+              <span className="queue-dash">— </span>starts in {roughly(left)}
+            </span>
+          )}
         </p>
         <Button size="sm" busy={turn.stopping} onClick={onStop}>
           {turn.stopping ? "Leaving…" : "Leave the line"}

@@ -19,6 +19,7 @@ export const MODELS = ["llama3.2", "llava"].map(
     thinking: false,
     tools: false,
     context_length: 8192,
+    window: 8192,
     parameters: null,
     quantization: null,
     size: null,

@@ -1,6 +1,6 @@
 import ArrowDown from "lucide-react/icons/arrow-down";
 import MessageCircleQuestion from "lucide-react/icons/message-circle-question-mark";
-import { type MouseEvent, type ReactNode, useEffect, useRef } from "react";
+import { type MouseEvent, type ReactNode, useDeferredValue, useEffect, useRef } from "react";
 import { Button, IconButton } from "../ui";
 import { AnswerItem } from "./answer-item";
 import { useChats } from "./chats";
@@ -18,6 +18,9 @@ interface TranscriptProps {
   empty: ReactNode;
 }
 
+/** Messages that are there at once when a long conversation is opened; the ones before follow behind. */
+const AT_ONCE = 20;
+
 /** The branch that is shown. What streams is no live region: a screen reader could not keep up with it. */
 export function Transcript({ view, isSettled, empty }: TranscriptProps) {
   const { entries, shape, isRunning } = view;
@@ -33,6 +36,8 @@ export function Transcript({ view, isSettled, empty }: TranscriptProps) {
     started.current = ref;
   }, [ref, toEnd]);
   const isEmpty = entries.length === 0;
+  const isWhole = useDeferredValue(true, entries.length <= AT_ONCE);
+  const begin = isWhole ? 0 : entries.length - AT_ONCE;
   const clicked = ({ target }: MouseEvent) => {
     // A branch that is switched must not move the switch away from the pointer.
     hold(closest(target, ".branch"));
@@ -44,9 +49,11 @@ export function Transcript({ view, isSettled, empty }: TranscriptProps) {
       <section ref={frame} className="transcript-frame" aria-label="Conversation" tabIndex={isEmpty ? -1 : 0}>
         <div ref={content} className="transcript-content" onClickCapture={clicked}>
           {isEmpty ? empty : null}
-          {entries.map((entry, index) => (
-            <Item key={names[entry.message.id] ?? entry.message.id} {...{ entry, index, view }} />
-          ))}
+          {entries.map((entry, index) =>
+            index < begin ? null : (
+              <Item key={names[entry.message.id] ?? entry.message.id} {...{ entry, index, view }} />
+            ),
+          )}
           {isRunning || !isSettled ? null : <Unanswered entry={entries.at(-1)} />}
         </div>
       </section>

@@ -69,6 +69,6 @@ export function conversation(id: string, title = `About ${id}`, updated_at = new
 }
 
 export function model(name: string, rest: Partial<Model> = {}): Model {
-  const unknown = { vision: null, thinking: null, tools: null, context_length: null };
+  const unknown = { vision: null, thinking: null, tools: null, context_length: null, window: null };
   return { name, loaded: false, ...unknown, parameters: null, quantization: null, size: null, ...rest };
 }

@@ -9,7 +9,12 @@ import { ModelPicker } from "./model-picker";
 import { filtered, isSame, preferred, shortCount } from "./models";
 import { DEFAULTS, usePreferences } from "./preferences";
 
-const LLAMA = model("llama3.2:latest", { context_length: 131_072, parameters: "3.2B", quantization: "Q4_K_M" });
+const LLAMA = model("llama3.2:latest", {
+  context_length: 131_072,
+  window: 4096,
+  parameters: "3.2B",
+  quantization: "Q4_K_M",
+});
 const QWEN = model("qwen3:8b", { loaded: true, thinking: true, context_length: 40_960 });
 const LLAVA = model("llava:7b", { vision: true });
 const MODELS = [LLAMA, LLAVA, QWEN];
@@ -87,7 +92,7 @@ describe("the list", () => {
     await userEvent.click(button());
     expect(options().map((option) => option.textContent)).toEqual([
       "qwen3:8breasoningin memory · 40k context",
-      "llama3.2:latesthas to be loaded first · 3.2B · Q4_K_M · 128k context",
+      "llama3.2:latesthas to be loaded first · 3.2B · Q4_K_M · 4k of 128k context",
       "llava:7bvisionhas to be loaded first",
     ]);
     expect(options().map((option) => option.getAttribute("aria-selected"))).toEqual(["false", "false", "true"]);

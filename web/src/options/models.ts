@@ -55,7 +55,8 @@ export function abilities(model: Model): string[] {
 }
 
 /** What is known of it: parameters, quantization, context. */
-export function details({ parameters, quantization, context_length: context }: Model): string[] {
-  const window = context === null ? "" : `${shortCount(context)} context`;
-  return [parameters ?? "", quantization ?? "", window].filter(Boolean);
+export function details({ parameters, quantization, context_length: most, window }: Model): string[] {
+  const sizes = [...new Set([window, most].filter((size) => size !== null))].map(shortCount);
+  const context = sizes.length > 0 ? `${sizes.join(" of ")} context` : "";
+  return [parameters ?? "", quantization ?? "", context].filter(Boolean);
 }

@@ -1,5 +1,6 @@
 import "./answer.css";
-import { memo, useDeferredValue, useId } from "react";
+import { memo, useId, useRef } from "react";
+import { useDue } from "./due";
 import { useBlocks } from "./engine";
 import { usePaced } from "./pace";
 import { PlainText } from "./plain";
@@ -11,6 +12,8 @@ export interface AnswerProps {
   /** The reasoning, from models that give it apart. */
   thinking: string | null;
   streaming: boolean;
+  /** It is drawn before all others; else when there is time for it. */
+  first?: boolean;
   /** How long the model has thought, in seconds, when that is known. */
   thinkingSeconds?: number | null;
 }
@@ -19,7 +22,8 @@ export interface AnswerProps {
 const SHORT = 1_000;
 
 /** An answer of a model: Markdown, and nothing that the model could do to the page or its user. */
-export const Answer = memo(function Answer({ content, thinking, streaming, thinkingSeconds = null }: AnswerProps) {
+export const Answer = memo(function Answer(props: AnswerProps) {
+  const { content, thinking, streaming, first = false, thinkingSeconds = null } = props;
   // An id may not begin with everything that React puts into one.
   const prefix = `m${useId().replace(/\W/g, "")}`;
   const parts = separate(content, streaming);
@@ -27,11 +31,11 @@ export const Answer = memo(function Answer({ content, thinking, streaming, think
   const thinks = streaming && (parts.open || parts.answer === "");
   const text = usePaced(parts.answer, streaming);
   const reasoning = usePaced(reasons, thinks);
-  // A long conversation opens at once: its answers are drawn piece by piece behind it.
-  const isDue = useDeferredValue(true, streaming || content.length < SHORT);
+  const box = useRef<HTMLDivElement>(null);
+  const isDue = useDue(box, streaming || first || content.length < SHORT);
   const Blocks = useBlocks();
   return (
-    <div className="answer" aria-busy={!isDue || undefined}>
+    <div ref={box} className="answer" aria-busy={!isDue || undefined}>
       {reasoning ? <Thinking text={reasoning} running={thinks} prefix={prefix} seconds={thinkingSeconds} /> : null}
       <div className={isDue ? "answer-text" : "answer-text is-coming"}>
         {isDue && Blocks ? <Blocks text={text} streaming={streaming} prefix={prefix} /> : <PlainText text={text} />}

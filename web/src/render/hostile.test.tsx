@@ -36,11 +36,14 @@ const trapped = vi.fn();
 
 /** Lets everything that waits for an idle browser happen. */
 async function settle(): Promise<void> {
-  await act(async () => {
-    await vi.dynamicImportSettled();
-  });
-  for (let work = waiting.shift(); work; work = waiting.shift()) {
-    act(() => work?.({ didTimeout: false, timeRemaining: () => 50 }));
+  // What is drawn asks for colours and formulas.
+  for (const _ of ["drawn", "coloured"]) {
+    await act(async () => {
+      await vi.dynamicImportSettled();
+    });
+    for (let work = waiting.shift(); work; work = waiting.shift()) {
+      act(() => work?.({ didTimeout: false, timeRemaining: () => 50 }));
+    }
   }
 }
 

@@ -1,4 +1,4 @@
-/** Work that may wait until the browser has nothing better to do: highlighting and typesetting. */
+/** Work that may wait until the browser has nothing better to do: drawing, highlighting and typesetting. */
 
 type Task = () => void;
 
@@ -11,20 +11,24 @@ interface Deadline {
   timeRemaining(): number;
 }
 
-/** A queue of tasks, done in order, a few at a time. */
+/** A queue of tasks, done a few at a time: in order, or the latest first. */
 export class Idle {
-  private readonly tasks = new Set<Task>();
+  private tasks: Task[] = [];
   private planned = false;
+
+  constructor(private readonly first: "oldest" | "latest" = "oldest") {}
 
   /** Does `task` some time later. Returns what calls it off. */
   add(task: Task): () => void {
-    this.tasks.add(task);
+    this.tasks.push(task);
     this.plan();
-    return () => this.tasks.delete(task);
+    return () => {
+      this.tasks = this.tasks.filter((one) => one !== task);
+    };
   }
 
   private plan(): void {
-    if (this.planned || this.tasks.size === 0) return;
+    if (this.planned || this.tasks.length === 0) return;
     this.planned = true;
     if (typeof requestIdleCallback === "function")
       requestIdleCallback((deadline) => this.work(deadline), { timeout: LATEST });
@@ -33,12 +37,15 @@ export class Idle {
 
   private work(deadline: Deadline): void {
     this.planned = false;
-    for (const task of this.tasks) {
-      this.tasks.delete(task);
+    for (let task = this.next(); task; task = this.next()) {
       task();
       if (deadline.timeRemaining() <= 0) break;
     }
     this.plan();
+  }
+
+  private next(): Task | undefined {
+    return this.first === "oldest" ? this.tasks.shift() : this.tasks.pop();
   }
 }
 

@@ -1,6 +1,9 @@
 /** Before all tests: what jsdom does not have, and a clean page after each. */
-import { cleanup } from "@testing-library/react";
+import { cleanup, configure } from "@testing-library/react";
 import { afterEach, beforeAll } from "vitest";
+
+// Nothing is measured by it: a machine that has much to do is no reason to fail.
+configure({ asyncUtilTimeout: 10_000 });
 
 beforeAll(() => {
   lendDialogs();

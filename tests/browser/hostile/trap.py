@@ -1,0 +1,167 @@
+"""What notices that something of a hostile text got through: that it ran, asked for something, or led the page away."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Final
+
+from playwright.async_api import BrowserContext, ConsoleMessage, Dialog, Frame, Page, Request, Route, WebError
+
+from tests.browser.hostile.case import HOST
+
+_LISTEN: Final = """
+document.addEventListener("securitypolicyviolation", (event) => {
+  noticed(`stopped by the policy only: ${event.violatedDirective} ${event.blockedURI} ${event.sample}`);
+}, true);
+"""
+_POLICY: Final = re.compile("Content.Security.Policy|violates the following")
+_ELSEWHERE: Final = re.compile(r"^(?!https?://127\.0\.0\.1:)")
+_HTML: Final = "<!doctype html><title>elsewhere</title><p>elsewhere"
+"""What is told at the other places: the scripts of tests run there as well, and nothing else."""
+
+
+class Witness:
+    """A server in the place of all hosts of the corpus. It sees what no page tells of: that a connection was made, only
+    to be ready for a request."""
+
+    def __init__(self) -> None:
+        self.connections = 0
+        self.port = 0
+
+    @property
+    def argument(self) -> str:
+        """For Chromium, which asks its maker's hosts by itself: those it does not find."""
+        traps = ", ".join(f"MAP *.{end} 127.0.0.1:{self.port}" for end in ("invalid", "example"))
+        return f"--host-resolver-rules={traps}, MAP * ~NOTFOUND, EXCLUDE 127.0.0.1"
+
+    def _connected(self, _: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.connections += 1
+        writer.close()
+
+
+@asynccontextmanager
+async def witness() -> AsyncIterator[Witness]:
+    seen = Witness()
+    server = await asyncio.start_server(seen._connected, "127.0.0.1", 0)
+    seen.port = server.sockets[0].getsockname()[1]
+    async with server:
+        yield seen
+
+
+@dataclass
+class Trap:
+    """Everything that was noticed in the tabs of somebody. ``showing`` says what they show now.
+
+    ``url`` is where the page is; ``tabs`` is how many there are, unless a text opens more.
+    """
+
+    context: BrowserContext
+    url: str
+    witness: Witness
+    tabs: int = 1
+    caught: list[str] = field(default_factory=list)
+    showing: str = "nothing"
+    following: bool = False
+    visited: list[str] = field(default_factory=list)
+    """Addresses at other places that were opened while links were followed."""
+
+    def catch(self, what: str) -> None:
+        self.caught.append(f"{self.showing}: {what}")
+
+    def _ran(self, *_: object) -> None:
+        self.catch("a script ran")
+
+    def _console(self, message: ConsoleMessage) -> None:
+        if message.type in ("error", "warning") and (HOST in message.text or _POLICY.search(message.text)):
+            self.catch(f"on the console: {message.text}")
+
+    def _error(self, error: WebError) -> None:
+        self.catch(f"uncaught: {error.error}")
+
+    async def _dialog(self, dialog: Dialog) -> None:
+        self.catch(f"a dialog: {dialog.message}")
+        await dialog.dismiss()
+
+    def _is_ours(self, url: str) -> bool:
+        return url.startswith((f"{self.url}/", f"{self.url.replace('http', 'ws', 1)}/", "data:image/", "blob:"))
+
+    def _asked(self, request: Request) -> None:
+        if not self._is_ours(request.url) and not (self.following and request.is_navigation_request()):
+            self.catch(f"asked for {request.url[:200]}")
+
+    def _opened(self, page: Page) -> None:
+        if not self.following and len(self.context.pages) > self.tabs:
+            self.catch(f"a window: {page.url[:200]}")
+
+    async def _answer(self, route: Route) -> None:
+        """For all other places."""
+        self.visited.append(route.request.url)
+        if "referer" in await route.request.all_headers():
+            self.catch(f"told {route.request.url[:200]} where it was linked")
+        await route.fulfill(content_type="text/html", body=_HTML)
+
+    @asynccontextmanager
+    async def links_lead_somewhere(self) -> AsyncIterator[None]:
+        """Meanwhile other places can be opened, and answer."""
+        self.following = True
+        await self.context.route(_ELSEWHERE, self._answer)
+        yield
+        await self.context.unroute(_ELSEWHERE)
+        self.following = False
+
+    def _navigated(self, frame: Frame) -> None:
+        if frame.parent_frame is not None or not frame.url.startswith((f"{self.url}/", "about:blank")):
+            self.catch(f"led to {frame.url[:200]}")
+
+    def watch(self, page: Page) -> None:
+        """For tabs of the page, not for what its links open."""
+        page.on("framenavigated", self._navigated)
+        page.on("frameattached", lambda frame: self.catch(f"a frame: {frame.url[:200]}"))
+        page.on("download", lambda download: self.catch(f"a download: {download.url[:200]}"))
+        page.on("worker", lambda worker: self.catch(f"a worker: {worker.url[:200]}"))
+        page.on("websocket", lambda socket: self._is_ours(socket.url) or self.catch(f"a socket to {socket.url[:200]}"))
+        page.on("crash", lambda _: self.catch("the page crashed"))
+
+    async def settled(self, page: Page) -> None:
+        """Wait until the page does nothing any more: what waits for an idle browser has happened."""
+        await page.evaluate(_SETTLED)
+
+    def sprung(self) -> list[str]:
+        """All of it, with what only the witness saw."""
+        if self.witness.connections:
+            return [*self.caught, f"{self.witness.connections} connections to other hosts"]
+        return self.caught
+
+
+_SETTLED: Final = """
+() => new Promise((done) => {
+  let quiet = 0;
+  const observer = new MutationObserver(() => { quiet = 0; });
+  observer.observe(document, { subtree: true, childList: true, attributes: true, characterData: true });
+  const look = () => {
+    quiet += 1;
+    if (quiet < 4) return requestIdleCallback(look, { timeout: 500 });
+    observer.disconnect();
+    done();
+  };
+  look();
+})
+"""
+
+
+async def set_up(context: BrowserContext, url: str, seen: Witness) -> Trap:
+    """Before the first page of this context."""
+    trap = Trap(context, url, seen)
+    await context.expose_function("trapped", trap._ran)
+    await context.expose_function("noticed", trap.catch)
+    await context.add_init_script(_LISTEN)
+    context.on("request", trap._asked)
+    context.on("console", trap._console)
+    context.on("weberror", trap._error)
+    context.on("dialog", trap._dialog)
+    context.on("page", trap._opened)
+    return trap

@@ -66,7 +66,7 @@ bench-lists: setup services ## Measure what a page of each list takes, over year
 bench-tui: setup ## Measure what the dashboard costs under load (about twelve minutes)
 	$(BIN)/python -m bench.tui
 
-bench-chat: setup page services ## Measure open chats, and how smoothly the page draws (about ten minutes)
+bench-chat: setup page services ## Measure open chats, and how smoothly the page draws (about five minutes)
 	$(BIN)/python -m bench.chat
 
 fuzz: setup ## Ask our own APIs many more random questions than the tests do (about ten minutes)

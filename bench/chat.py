@@ -36,7 +36,7 @@ DOCUMENT = ROOT / "docs" / "benchmarks-chat.md"
 SLOTS = 30
 PEOPLE = ("ann", "ben", "cleo", "dan")
 SLOWER = 4
-ROUNDS = 2
+ROUNDS = 1
 GOAL_MS = 100.0
 ANSWER = 1_500
 """Characters of each answer in the long conversation."""
@@ -48,6 +48,8 @@ class Found:
     streaming: list[Drawn]
     reading: list[Drawn]
     browser: str
+    load: float
+    """Of the machine before: what else it had to do."""
 
 
 def quantile(values: Sequence[float], share: float) -> float:
@@ -103,6 +105,7 @@ async def best(browser: Browser, rounds: int, url: str, kept: str) -> tuple[list
 
 
 async def run(rounds: int) -> Found:
+    load = os.getloadavg()[0]
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         more = '[chat]\n        titles = "first_line"'
@@ -115,7 +118,7 @@ async def run(rounds: int) -> Found:
             kept = await conversation(processes.state_of(folder, SLOTS), ids[PEOPLE[0]])
             async with chromium() as browser:
                 streaming, reading = await best(browser, rounds, gateway.url, kept)
-                return Found(cost, streaming, reading, browser.version)
+                return Found(cost, streaming, reading, browser.version, load)
 
 
 def figures(values: Sequence[float]) -> str:
@@ -139,8 +142,12 @@ def sockets(cost: Cost) -> list[str]:
         f"- Memory of the daemon: **{cost.idle_memory / 1024:.0f} KiB** for each idle chat; "
         f"{cost.busy_memory / 1024:.0f} KiB for each while half of them are answered.",
         f"- CPU of the daemon: {cost.idle_cpu:.1f} % of one core while all are idle; {cost.busy_cpu:.1f} % at "
-        f"{cost.frames_per_second:.0f} frames/s of a token each: **{cost.frame_us:.0f} µs** for each frame.",
+        f"{cost.frames_per_second:.0f} frames/s of words: **{cost.frame_us:.0f} µs** for each frame.",
     ]
+
+
+def repeated(rounds: int) -> str:
+    return f"Of {rounds} rounds in the browser the best." if rounds > 1 else "Each figure was taken once."
 
 
 def ready(drawn: Drawn) -> str:
@@ -158,7 +165,7 @@ def document(found: Found, rounds: int) -> str:
             f"Written by `make bench-chat` on {datetime.now(UTC):%Y-%m-%d}; do not edit.\n",
             f"{os.cpu_count()} cores for everything together: the daemon (Python {platform.python_version()}, SQLite), "
             f"a fake model, the clients, and Chromium {found.browser} without a graphics card, in a window of "
-            f"{DESKTOP[0]} × {DESKTOP[1]}. Of {rounds} rounds in the browser the best.\n",
+            f"{DESKTOP[0]} × {DESKTOP[1]}. {repeated(rounds)} Before, the machine's load was {found.load:.1f}.\n",
             f"## {SOCKETS} open chats\n",
             f"First all of them idle, then {BUSY} with an answer of {1000 // PAUSE_MS} tokens a second.\n",
             *sockets(found.cost),

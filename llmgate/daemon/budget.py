@@ -1,15 +1,44 @@
-"""How much of the gateway's memory the bodies of waiting requests may take."""
+"""How much of the gateway's memory the bodies of waiting requests, and large answers, may take."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Iterator
+from contextlib import contextmanager
 
-from llmgate.errors import LimitExceeded, QueueFull
+from llmgate.errors import LimitExceeded, QueueFull, TooManyConcurrent
 
 OWNER_SHARE = 4
 """One principal may take a fourth of it, so that one cannot lock out all others."""
 RETRY_AFTER = 10.0
+MOST_READS = 4
+"""Large answers that one principal may have at once."""
+READ_RETRY_AFTER = 1.0
+
+
+class Reads:
+    """Counts the large answers of each principal, from before they are read until they were taken: how large one is
+    is only known when it is in memory."""
+
+    def __init__(self) -> None:
+        self._of: Counter[str] = Counter()
+
+    @contextmanager
+    def one(self, owner: str) -> Iterator[None]:
+        """Within this block there is one more. Raises TooManyConcurrent."""
+        if self._of[owner] >= MOST_READS:
+            raise TooManyConcurrent(
+                f"You read {MOST_READS} large answers at once.",
+                hint="Let one of them finish.",
+                retry_after=READ_RETRY_AFTER,
+            )
+        self._of[owner] += 1
+        try:
+            yield
+        finally:
+            self._of[owner] -= 1
+            if not self._of[owner]:
+                del self._of[owner]
 
 
 class BodyBudget:

@@ -23,6 +23,7 @@ from llmgate.daemon.auth.sessions import Sessions
 from llmgate.daemon.auth.setup import FirstAdmin
 from llmgate.daemon.auth.throttle import LoginThrottle
 from llmgate.daemon.backend import create_queue, own_name, shape_of
+from llmgate.daemon.budget import Reads
 from llmgate.daemon.chain import ActivityChain
 from llmgate.daemon.changes import Changes
 from llmgate.daemon.chat.address import private_address
@@ -93,6 +94,7 @@ class Services:
     chat: Chat
     supervisor: Supervisor
     client_address: Callable[[Scope], str]
+    reads: Reads = field(default_factory=Reads)
     started_at: datetime = field(default_factory=utc_now)
     draining: bool = False
 

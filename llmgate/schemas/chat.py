@@ -51,7 +51,8 @@ class Said(Request):
 
 class Start(Request):
     """Ask the model. ``ref`` is chosen by the client and names the turn until it knows better: the same one again
-    attaches to the turn instead of starting another.
+    attaches to the turn instead of starting another. Who repeats a start says so with ``again``: only then the turn is
+    also looked for at the other daemons of a cluster.
 
     ``send`` puts ``content`` below ``parent`` and has it answered; ``regenerate`` has the user's message ``parent``
     answered once more; ``continue`` goes on with the answer ``parent``, in a copy beside it. ``keep: false`` is a
@@ -60,6 +61,7 @@ class Start(Request):
 
     type: Literal["start"] = "start"
     ref: Ref
+    again: bool = False
     conversation: MessageId | None = None
     parent: MessageId | None = None
     mode: Literal["send", "regenerate", "continue"] = "send"

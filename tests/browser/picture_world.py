@@ -3,7 +3,6 @@ for a while. It is made up; the page and the gateway that show it are the real o
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from datetime import timedelta
 from typing import Any, Final
@@ -18,12 +17,6 @@ from llmgate.daemon.store.types import utc_now
 from tests.browser.stage import THINKER, VISION, Stage, new_user
 from tests.gateway.ready_made import client_of
 
-
-def unwrapped(text: str) -> str:
-    """Lines of prose, broken here to be read, in one: the page keeps line breaks."""
-    return re.sub(r"(?<=[a-z])\n(?=[a-z])", " ", text)
-
-
 NAME: Final = "ada"
 QUESTION: Final = "How does the error of Monte Carlo estimates shrink with more samples? Show it with π, please."
 THINKING: Final = (
@@ -31,12 +24,18 @@ THINKING: Final = (
     "share of points inside the quarter circle. The standard error falls with one over the square root of n.\n\n"
     "A short derivation, a table with powers of ten, and Python that they can run. NumPy keeps it short."
 )
-ANSWER: Final = unwrapped(r"""Slowly: for **twice the accuracy you need four times the samples**.
+_WHY: Final = (
+    r"Throw $n$ random points into the unit square and count those in the quarter circle. Each falls into it with the "
+    r"probability $p = \pi/4$, so four times the share of hits estimates $\pi$. Its standard error:"
+)
+ANSWER: Final = (
+    r"""Slowly: for **twice the accuracy you need four times the samples**.
 
 ## Why
 
-Throw $n$ random points into the unit square, and count those in the quarter circle. A point falls into it with
-the probability $p = \pi/4$: four times the share of hits estimates $\pi$. The standard error of that is
+"""
+    + _WHY
+    + r"""
 
 $$
 \sigma_n = 4\sqrt{\frac{p\,(1-p)}{n}} \approx \frac{1.64}{\sqrt{n}}
@@ -68,7 +67,8 @@ Three things follow from that:
 - every further decimal place costs a **hundred times** the work;
 - the error does not depend on the number of dimensions, which is why the method is used for hard integrals;
 - *quasi-random* points (a Sobol sequence, say) come close to $1/n$ in few dimensions.
-""")
+"""
+)
 OTHERS: Final = (
     ("Reading a flame graph", 0, 3),
     ("Letter to the landlord, friendlier", 0, 7),

@@ -24,6 +24,12 @@ SERIOUS: Final = ("serious", "critical")
 TAGS: Final = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]
 LOOK: Final = """
 async (rules) => {
+  // The end of one color's transition begins that of what inherits the color.
+  const running = () => document.getAnimations().filter((one) => one instanceof CSSTransition);
+  for (let open = running(); open.length > 0; open = running()) {
+    for (const one of open) one.finish();
+    await new Promise(requestAnimationFrame);
+  }
   const { violations } = await axe.run(document, { runOnly: rules, resultTypes: ["violations"] });
   return violations.map(({ id, impact, help, tags, nodes }) => ({
     id, impact, help, tags, nodes: nodes.slice(0, 5).map(({ html, target, failureSummary }) =>
@@ -35,6 +41,12 @@ Violations = list[dict[str, Any]]
 
 
 # -- screens that are on no picture
+
+
+async def login(stage: Stage, tab: Tab) -> None:
+    await leave(tab)
+    await tab.go("#/login")
+    await tab.page.get_by_label("Name").fill(NAME)
 
 
 async def register(stage: Stage, tab: Tab) -> None:
@@ -104,6 +116,7 @@ async def deleting(stage: Stage, tab: Tab) -> None:
 
 
 MORE: Final[Mapping[str, Act]] = {
+    "login": login,
     "register": register,
     "wrong-password": wrong_password,
     "secret": secret,

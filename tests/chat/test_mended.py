@@ -158,7 +158,7 @@ async def test_half_a_character_in_the_words_of_an_upstream_breaks_nothing(
     ollama.default = Script(status=status, body=body, content_type="application/x-ndjson")
     async with open_page(gateway, ann) as page:
         done = await page.answer()
-    assert (done["outcome"], done["error"]["detail"]) == ("failed", "no ?")
+    assert (done["outcome"], done["error"]["detail"]) == ("failed", "The model's server said: no ?")
 
 
 async def test_half_a_character_in_a_name_is_refused(gateway: Running, ann: Person) -> None:

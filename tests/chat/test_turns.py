@@ -181,7 +181,7 @@ async def test_the_words_of_the_upstream_are_told(gateway: Running, ollama: Fake
     ollama.script(Script(status=400, body=b'{"error":"\\"llama3.2\\" does not support thinking"}'))
     async with open_page(gateway, ann) as page:
         done = await page.answer(parameters={"think": True})
-    assert done["error"]["detail"] == '"llama3.2" does not support thinking'
+    assert done["error"]["detail"] == 'The model\'s server said: "llama3.2" does not support thinking'
     assert done["error"]["status"] == 400
 
 

@@ -109,7 +109,7 @@ async def test_a_turn_is_followed_stopped_and_left_at_another_daemon(
             turn = (await page.next("accepted"))["turn"]
             await page.lose()
         async with page_at(two, token) as page:
-            await page.send(start("Again?", ref="again", keep=False))
+            await page.send(start("Again?", ref="again", keep=False, again=True))
             assert (await page.next("snapshot"))["turn"] == turn
             assert (await page.next("done"))["message"]["content"] == "a b c "
         assert len(fake.requests) == asked + 1

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final
@@ -100,10 +101,10 @@ def _decoded(image: ImageData) -> bytes:
 
 
 def size_of(start: Start) -> int:
-    """About how many bytes of memory it takes."""
+    """About how many bytes of memory it takes: one wide character makes each of its text take up to four."""
     pictures = [*start.images, *(image for said in start.history for image in said.images)]
-    texts = len(start.content) + sum(len(said.content) for said in start.history)
-    return texts + sum(len(image.data) for image in pictures)
+    texts = [start.content, start.system or "", *(said.content for said in start.history)]
+    return sum(map(sys.getsizeof, [*texts, *(image.data for image in pictures)]))
 
 
 def without_old_pictures(lines: Sequence[Line], most: int) -> tuple[list[Line], int]:

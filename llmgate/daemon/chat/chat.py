@@ -95,9 +95,9 @@ class Chat:
         return found
 
     async def begin(self, caller: Principal, start: Start, woken: Callable[[], None]) -> Follower | Link:
-        """Begin a turn, or follow the one that this ``ref`` has begun already, at whichever daemon. Raises as
-        ``Turns.start`` does."""
-        if self.peers is not None and self.turns.of_ref(caller.id, start.ref) is None:
+        """Begin a turn, or follow the one that this ``ref`` has begun already: here, or when it is asked ``again`` at
+        whichever daemon. Raises as ``Turns.start`` does."""
+        if start.again and self.peers is not None and self.turns.of_ref(caller.id, start.ref) is None:
             link = await self.peers.follow_ref(caller.id, start.ref, woken)
             if link is not None:
                 return link

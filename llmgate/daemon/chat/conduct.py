@@ -95,7 +95,7 @@ class Conductor:
     async def _ask(self, turn: Turn, start: Start, caller: Principal) -> Asked:
         # Before anything is kept: a model that is not there is no question of this conversation.
         self._upstreams.resolve(start.model, caller.may_use)
-        asked = await self._keeper.begin(caller.id, start)
+        asked = await self._keeper.begin(turn, start)
         turn.accept(asked.conversation, asked.parent, asked.user_message, asked.begins)
         return asked
 

@@ -8,8 +8,9 @@ from typing import Any, ClassVar, Final
 from llmgate.daemon.protocols import Endpoint
 from llmgate.daemon.protocols.base import Call
 from llmgate.daemon.protocols.bodies import dump_body
+from llmgate.daemon.protocols.failures import error_text
 from llmgate.daemon.protocols.ollama import OllamaProtocol
-from llmgate.errors import LLMGateError
+from llmgate.errors import LLMGateError, UpstreamRejected
 
 PROBLEM: Final = "problem"
 """The key of an error of ours inside a stream. Upstreams write theirs under ``error``."""
@@ -33,9 +34,17 @@ class ChatProtocol(OllamaProtocol):
 def problem_of(error: LLMGateError, request_id: str | None = None) -> dict[str, Any]:
     """The error as a problem document that also says when to try again, which HTTP says in a header."""
     document = error.problem(request_id)
+    if isinstance(error, UpstreamRejected):
+        is_silent = error.message == error_text(error.status, b"")
+        document["detail"] = words_of_server(f"status {error.status}." if is_silent else error.message)
     if error.retry_after is not None:
         document["retry_after"] = max(1, math.ceil(error.retry_after))
     return document
+
+
+def words_of_server(words: str) -> str:
+    """What a model's server says, for people: alone it would look like our own."""
+    return f"The model's server said: {words}"
 
 
 CHAT: Final = ChatProtocol()

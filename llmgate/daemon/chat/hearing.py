@@ -10,7 +10,7 @@ import re
 from collections.abc import Mapping, MutableMapping
 from typing import Any, Final
 
-from llmgate.daemon.chat.dialect import ENDPOINT, PROBLEM, problem_of
+from llmgate.daemon.chat.dialect import ENDPOINT, PROBLEM, problem_of, words_of_server
 from llmgate.daemon.chat.turn import LONGEST_ANSWER, Turn
 from llmgate.daemon.exchange import Message, Scope
 from llmgate.daemon.protocols.failures import error_text, message_in
@@ -96,7 +96,8 @@ class Hearing:
         if isinstance(line.get(PROBLEM), dict):
             self.problem = line[PROBLEM]
         elif "error" in line:
-            self._fail(UpstreamError(message_in(dict(line)) or "The upstream failed."))
+            words = message_in(dict(line))
+            self._fail(UpstreamError(words_of_server(words) if words else "The upstream failed."))
         else:
             self._take(line)
 

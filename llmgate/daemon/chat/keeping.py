@@ -47,8 +47,9 @@ class Keeper:
         self._days = days
         self._log = structlog.get_logger("llmgate.chat")
 
-    async def begin(self, user_id: str, start: Start) -> Asked:
-        """Keep the question, if it is to be kept, in one transaction.
+    async def begin(self, turn: Turn, start: Start) -> Asked:
+        """Keep the question, if it is to be kept, in one transaction. Before that ends the turn knows its
+        conversation: whoever deletes it in this moment ends the turn.
 
         Raises InvalidRequest, NotFound, PermissionDenied where nothing is kept, Conflict without room for it, or
         StoreUnavailable; then nothing has changed.
@@ -64,10 +65,11 @@ class Keeper:
             begins = lines[-1].content if start.mode == "continue" else ""
             return Asked(None, None, None, begins, lines)
         async with self._database.begin() as tx:
-            return await self._keep(tx, user_id, start, pictures)
+            return await self._keep(tx, turn, start, pictures)
 
-    async def _keep(self, tx: AsyncConnection, user_id: str, start: Start, pictures: Sequence[Picture]) -> Asked:
-        conversation = await self._conversation(tx, user_id, start)
+    async def _keep(self, tx: AsyncConnection, turn: Turn, start: Start, pictures: Sequence[Picture]) -> Asked:
+        conversation = await self._conversation(tx, turn.user_id, start)
+        turn.conversation = conversation.id
         before: list[messages.Message] = []
         if start.parent is not None:
             before = await messages.path(tx, conversation.id, start.parent)

@@ -13,13 +13,14 @@ import structlog
 from pydantic import ValidationError
 
 from llmgate.daemon.auth.principals import Principal
+from llmgate.daemon.chat import asking
 from llmgate.daemon.chat.chat import Chat
 from llmgate.daemon.chat.connections import BAD_FRAMES, SESSION_OVER, TOO_SLOW
 from llmgate.daemon.chat.dialect import problem_of
 from llmgate.daemon.chat.following import Follower, rest
 from llmgate.daemon.chat.link import Link
-from llmgate.daemon.exchange import Receive, Scope, Send
-from llmgate.daemon.protocols.bodies import off_the_loop
+from llmgate.daemon.exchange import Message, Receive, Scope, Send
+from llmgate.daemon.protocols.bodies import INLINE_BYTES, off_the_loop
 from llmgate.daemon.protocols.nodes import refuse_many_values
 from llmgate.daemon.store.types import storable
 from llmgate.daemon.websocket import FLUSH_SECONDS, WIRE, GatewaySocket, unread
@@ -81,7 +82,7 @@ class Socket:
             while (message := await self._receive())["type"] == "websocket.receive":
                 taken, self._arriving = self._arriving, object()
                 try:
-                    await self._take(message.get("text"))
+                    await self._take(_raw(message), taken)
                 finally:
                     self._chat.bodies.forget(taken)
             code = message.get("code", 1006)
@@ -106,26 +107,29 @@ class Socket:
 
     # -- what the client says ----------------------------------------------------------------
 
-    async def _take(self, text: str | None) -> None:
+    async def _take(self, raw: bytes | None, taken: object) -> None:
         while len(self._loose) >= MOST_LOOSE and not self._is_ending:
             self._room.clear()
             await self._room.wait()
         if self._is_ending:
             return
         try:
-            if text is None:
+            if raw is None:
                 raise BadFrame("Frames are text.")
-            await self._obey(await off_the_loop(parsed, text))
+            frame = await off_the_loop(parsed, raw)
+            del raw
+            if isinstance(frame, Start):
+                await self._start(frame, taken)
+            else:
+                await self._obey(frame)
         except BadFrame as fault:
             self._faults += 1
             self.put(Refused(ref=fault.ref, error=problem_of(InvalidRequest(str(fault)))))
             if self._faults > MOST_FAULTS:
                 self.close(BAD_FRAMES)
 
-    async def _obey(self, frame: ClientFrame) -> None:
+    async def _obey(self, frame: Stop | Attach | Bye | Here) -> None:
         match frame:
-            case Start():
-                await self._start(frame)
             case Attach():
                 await self._attach(frame.turn)
             case Stop():
@@ -136,8 +140,9 @@ class Socket:
             case Here():
                 self.put(HereToo())
 
-    async def _start(self, start: Start) -> None:
+    async def _start(self, start: Start, taken: object) -> None:
         try:
+            self._count(start, taken)
             caller = await self._chat.caller(self.session_id)
             follower = await self._chat.begin(caller, start, self._wake)
         except AuthenticationFailed:
@@ -146,6 +151,13 @@ class Socket:
             self.put(Refused(ref=start.ref, error=problem_of(refusal)))
         else:
             self._follow(follower.turn_id, follower)
+
+    def _count(self, start: Start, taken: object) -> None:
+        """It is held now, instead of the message that it came in. Raises LimitExceeded, or QueueFull."""
+        self._chat.bodies.forget(taken)
+        size = asking.size_of(start)
+        if size > INLINE_BYTES:
+            self._chat.bodies.reservation(taken, self._caller.owner)(size)
 
     async def _attach(self, turn_id: str) -> None:
         known = self._followed.get(turn_id)
@@ -250,21 +262,27 @@ class Socket:
                 return
 
 
-def parsed(text: str) -> ClientFrame:
+def _raw(message: Message) -> bytes | None:
+    """The text of a message, out of it: as ``str`` it may take four times as much, for one wide character."""
+    text: str | None = message.pop("text", None)
+    return None if text is None else text.encode()
+
+
+def parsed(raw: bytes) -> ClientFrame:
     """A client's frame. Raises BadFrame."""
     try:
-        refuse_many_values(text.encode())
-        return CLIENT_FRAME.validate_json(text)
-    except (InvalidRequest, UnicodeEncodeError) as refusal:
+        refuse_many_values(raw)
+        return CLIENT_FRAME.validate_json(raw)
+    except InvalidRequest as refusal:
         raise BadFrame(str(refusal)) from None
     except ValidationError as failure:
         faults = faults_of(failure.errors(include_url=False, include_input=False, include_context=False))
-        raise BadFrame(explain(faults[:5]), _ref_in(text)) from None
+        raise BadFrame(explain(faults[:5]), _ref_in(raw)) from None
 
 
-def _ref_in(text: str) -> str | None:
+def _ref_in(raw: bytes) -> str | None:
     try:
-        content: Any = json.loads(text)
+        content: Any = json.loads(raw)
     except (ValueError, RecursionError):
         return None
     ref = content.get("ref") if isinstance(content, Mapping) else None

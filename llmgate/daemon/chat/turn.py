@@ -90,6 +90,7 @@ class Turn:
         self.model = start.model
         self.message = new_id()
         self.conversation: str | None = None
+        """Where it is kept: known before anybody else can see that, and so delete it."""
         self.parent: str | None = None
         self.user_message: Message | None = None
         self.state: TurnState = "queued"

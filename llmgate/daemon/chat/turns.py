@@ -6,6 +6,7 @@ import asyncio
 from collections import deque
 from collections.abc import Callable, Coroutine, Iterable, Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, Final
 
 from llmgate.daemon.auth.principals import Principal
@@ -33,11 +34,16 @@ class _Watched:
     turn: Turn
     task: asyncio.Task[None] | None = None
     followers: set[Follower] = field(default_factory=set)
-    lost_until: float = 0.0
-    """Until when a follower that was lost may come back."""
-    bye_until: float = 0.0
-    """Until when a follower that is lost is the one that has said that it goes."""
+    lost: list[float] = field(default_factory=list)
+    """When each follower was lost that may still come back, the first one first."""
+    byes: list[float] = field(default_factory=list)
+    """When each good-bye was said whose follower is still here."""
     timer: asyncio.TimerHandle | None = None
+
+    def settle(self, now: float, grace: float) -> None:
+        """Forget what is over: who was lost for too long, and good-byes that nobody has followed."""
+        self.lost = [moment for moment in self.lost if moment + grace > now]
+        self.byes = [moment for moment in self.byes if moment + BYE_SECONDS > now]
 
     def unset(self) -> None:
         if self.timer is not None:
@@ -115,7 +121,9 @@ class Turns:
         follower = Follower(watched.turn, woken, snapshot=snapshot)
         watched.followers.add(follower)
         watched.turn.followers.add(follower)
-        watched.lost_until = 0.0
+        watched.settle(asyncio.get_running_loop().time(), self.grace)
+        if watched.lost:
+            watched.lost.pop(0)  # one has come back
         if not watched.turn.over.is_set():
             watched.unset()
         if snapshot:
@@ -132,30 +140,39 @@ class Turns:
         if watched.turn.over.is_set():
             return
         now = asyncio.get_running_loop().time()
-        if not bye and now >= watched.bye_until:
-            watched.lost_until = now + self.grace
-        self._end_unless_followed(watched, now)
+        watched.settle(now, self.grace)
+        if not bye and watched.byes:
+            watched.byes.pop(0)
+        elif not bye:
+            watched.lost.append(now)
+        self._end_unless_followed(watched)
 
     def bye(self, user_id: str, turn_ids: Iterable[str]) -> None:
-        """A page that was closed does not follow these any more; its streams may be gone already, or go soon."""
+        """A page that was closed does not follow these any more; its streams may be gone already, or go soon.
+
+        Which of a turn's followers has said so is not known: one good-bye stands for one of them.
+        """
         now = asyncio.get_running_loop().time()
-        for watched in filter(None, (self._of(user_id, turn_id) for turn_id in turn_ids)):
+        for watched in filter(None, map(partial(self._of, user_id), dict.fromkeys(turn_ids))):
             if watched.turn.over.is_set():
                 continue
-            if watched.followers:
-                watched.bye_until = now + BYE_SECONDS
-            else:
-                watched.lost_until = 0.0
-                self._end_unless_followed(watched, now)
+            watched.settle(now, self.grace)
+            has_just_gone = bool(watched.lost) and watched.lost[-1] + BYE_SECONDS > now
+            if not has_just_gone and len(watched.byes) < len(watched.followers):
+                watched.byes.append(now)
+            elif watched.lost:
+                watched.lost.pop()
+            self._end_unless_followed(watched)
 
-    def _end_unless_followed(self, watched: _Watched, now: float) -> None:
+    def _end_unless_followed(self, watched: _Watched) -> None:
         if watched.followers:
             return
         watched.unset()
-        if watched.lost_until <= now:
-            watched.turn.stop()
+        if watched.lost:
+            until = watched.lost[-1] + self.grace
+            watched.timer = asyncio.get_running_loop().call_at(until, watched.turn.stop)
         else:
-            watched.timer = asyncio.get_running_loop().call_at(watched.lost_until, watched.turn.stop)
+            watched.turn.stop()
 
     # -- ending ------------------------------------------------------------------------------
 

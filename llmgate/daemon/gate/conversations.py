@@ -7,21 +7,22 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Query, Response
+from fastapi import APIRouter, Depends, Query, Response
 
 from llmgate import schemas
 from llmgate.daemon.admin.answers import raises
 from llmgate.daemon.admin.dependencies import Daemon, Part, Person
 from llmgate.daemon.gate import exports
-from llmgate.daemon.gate.sending import Large, held
+from llmgate.daemon.gate.sending import Large, held, reading
 from llmgate.daemon.store import conversations, messages
-from llmgate.errors import Conflict, LimitExceeded, QueueFull
+from llmgate.errors import Conflict, LimitExceeded, QueueFull, TooManyConcurrent
 
 router = APIRouter(prefix="/conversations", tags=["conversations"])
 
 Search = Annotated[str | None, Query(max_length=200, description="Part of a title or of a message, in any case.")]
 
-_LARGE = raises(LimitExceeded, QueueFull)
+_LARGE = raises(LimitExceeded, TooManyConcurrent, QueueFull)
+_READING = [Depends(reading)]
 _ATTACHMENT: dict[str, Any] = {"schema": {"type": "string"}, "required": True}
 _FILE: dict[int | str, dict[str, Any]] = {200: {"headers": {"Content-Disposition": _ATTACHMENT}}}
 _FILES: dict[int | str, dict[str, Any]] = {
@@ -53,7 +54,7 @@ async def delete_all(daemon: Daemon, caller: Person) -> schemas.ConversationsDel
     return schemas.ConversationsDeleted(deleted=deleted)
 
 
-@router.get("/export", response_model=schemas.ConversationsExport, responses={**_FILE, **_LARGE})
+@router.get("/export", response_model=schemas.ConversationsExport, responses={**_FILE, **_LARGE}, dependencies=_READING)
 async def export_all(daemon: Daemon, caller: Person) -> Response:
     """All of them as a JSON file, with the bytes of their pictures as `data` in base64.
 
@@ -65,7 +66,7 @@ async def export_all(daemon: Daemon, caller: Person) -> Response:
     return exports.Download(pieces, caller.name, "json", hold)
 
 
-@router.get("/{conversation}", response_model=schemas.ConversationDetail, responses=_LARGE)
+@router.get("/{conversation}", response_model=schemas.ConversationDetail, responses=_LARGE, dependencies=_READING)
 async def show(daemon: Daemon, caller: Person, conversation: str) -> Response:
     """One of them, with its whole tree of messages, the oldest first."""
     async with daemon.database.read() as tx:
@@ -103,7 +104,12 @@ async def delete(daemon: Daemon, caller: Person, conversation: str) -> None:
     daemon.chat.forget(caller.id, found.id)
 
 
-@router.get("/{conversation}/export", response_model=schemas.ConversationDetail, responses={**_FILES, **_LARGE})
+@router.get(
+    "/{conversation}/export",
+    response_model=schemas.ConversationDetail,
+    responses={**_FILES, **_LARGE},
+    dependencies=_READING,
+)
 async def export(
     daemon: Daemon,
     caller: Person,

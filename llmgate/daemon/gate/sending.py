@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator, Mapping
+from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Final
 
 from starlette.responses import Response
 from starlette.types import Message, Receive, Scope, Send
 
+from llmgate.daemon.admin.dependencies import Daemon, Person
 from llmgate.daemon.auth.principals import Principal
 from llmgate.daemon.budget import BodyBudget
 from llmgate.daemon.http import ABORT
@@ -18,6 +19,13 @@ STALL_SECONDS: Final = 60.0
 """A client that takes nothing for so long is treated as gone."""
 SLICE_BYTES: Final = 64 * 1024
 """So much is handed over at once: the next waits until the client has taken most of what came before."""
+
+
+async def reading(daemon: Daemon, caller: Person) -> AsyncIterator[None]:
+    """For routes whose answer is large: counts it from before it is read until it was sent. Raises
+    TooManyConcurrent."""
+    with daemon.reads.one(caller.owner):
+        yield
 
 
 @contextmanager

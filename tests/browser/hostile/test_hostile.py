@@ -6,77 +6,105 @@ Each comes from the upstream in the pieces of its case, through the gateway, ove
 from __future__ import annotations
 
 import asyncio
-import itertools
 from collections.abc import AsyncIterator, Iterator, Sequence
-from contextlib import asynccontextmanager
-from dataclasses import dataclass, replace
-from typing import Final
+from pathlib import Path
+from typing import Final, Literal
 
 import pytest
 import pytest_asyncio
-from playwright.async_api import Browser, Page
+from playwright.async_api import expect
 
-from tests.browser.harness import Tab, chromium, person
+from tests.browser.harness import Tab, person
 from tests.browser.hostile.corpus import CALL, CORPUS, HOST, Case
-from tests.browser.hostile.trap import Trap, Witness, set_up, witness
-from tests.browser.stage import Stage, log_in, open_stage
-from tests.fakes import FakeOllama, Script, Seen
-from tests.fakes.dialects import Answer
+from tests.browser.hostile.trap import Trap, set_up
+from tests.browser.hostile.world import EVIL_CLIENT, EVIL_MODEL, PICTURE, TABS, World, open_world
+from tests.browser.stage import PASSWORD
+from tests.fakes import Script
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
-TABS: Final = 3
-"""How many conversations go on at the same time."""
-MOST_TURNS, MOST_CHARACTERS = 24, 60_000
+MOST_TURNS, MOST_CHARACTERS = 48, 250_000
 """Of one conversation."""
-INTERVAL: Final = 0.004
-"""Seconds between the pieces of an answer, so that the page draws it while it comes."""
-TEXTS: Final = {case.name: case for case in CORPUS}
-
-
-class HostileOllama(FakeOllama):
-    """Whoever asks for a case by its name gets it."""
-
-    def answer(self, seen: Seen, script: Script) -> Answer | None:
-        said = seen.json.get("messages") or [{}]
-        case = TEXTS.get(str(said[-1].get("content")))
-        return super().answer(seen, replace(script, tokens=case.chunks()) if case else script)
-
-
-@dataclass
-class World:
-    stage: Stage
-    witness: Witness
-
-    @asynccontextmanager
-    async def visitor(self) -> AsyncIterator[tuple[Tab, Trap]]:
-        """Somebody new, whose tab is watched."""
-        name = await self.stage.new_user()
-        async with person(self.stage.browser) as context:
-            trap = await set_up(context, self.stage.url, self.witness)
-            await log_in(context, self.stage.url, name)
-            tab = Tab(await context.new_page(), self.stage.url)
-            trap.watch(tab.page)
-            tab.watch()
-            await tab.go()
-            await tab.ready()
-            yield tab, trap
-            assert tab.trouble == []
-            assert trap.sprung() == []
+ANSWERED: Final = """
+(count) => {
+  const answers = document.querySelectorAll("article.is-answer");
+  return answers.length === count && answers[count - 1].getAttribute("aria-busy") !== "true"
+    && document.querySelectorAll("article.is-question").length === count;
+}
+"""
+FAULTS: Final = """
+() => [...document.querySelectorAll("article .answer")].flatMap((answer, at) => {
+  const tags = /^(script|i?frame|object|embed|img|link|style|base|meta|form|video|audio|source|template|portal)$/i;
+  const attributes = /^on|src|^formaction$|^action$|^xlink|^ping$|^background$|^poster$|^data$|^manifest$/i;
+  const faults = [];
+  for (const element of answer.querySelectorAll("*")) {
+    const isMath = element.closest(".katex") !== null;
+    const isDrawing = element instanceof SVGElement && !isMath && !element.closest("button > svg.lucide");
+    if (tags.test(element.localName) || isDrawing) faults.push(`<${element.localName}>`);
+    for (const { name } of element.attributes)
+      if (attributes.test(name) || (name === "style" && !isMath)) faults.push(`${element.localName} ${name}`);
+    if (element.localName !== "a") continue;
+    const isSafe = ["http:", "https:", "mailto:"].includes(element.protocol) && element.target === "_blank"
+      && element.rel === "noopener noreferrer nofollow" && element.origin !== location.origin;
+    if (!isSafe) faults.push(element.outerHTML.slice(0, 200));
+  }
+  return faults.map((fault) => `answer ${at}: ${fault}`);
+})
+"""
+LINKS: Final = "() => [...new Set([...document.querySelectorAll('article .answer a')].map((link) => link.href))]"
+BUTTONS: Final[tuple[Literal["left", "middle"], ...]] = ("left", "middle")
+LINK: Final = "(href) => [...document.querySelectorAll('article .answer a')].find((link) => link.href === href)"
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def world(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[World]:
-    fake = HostileOllama()
-    fake.default = Script(interval=INTERVAL)
-    state = tmp_path_factory.mktemp("hostile") / "state"
-    async with witness() as seen, chromium(None, seen.argument) as browser:
-        async with open_stage(state, browser, fake=fake, slots=TABS) as stage:
-            yield World(stage, seen)
+    async with open_world(tmp_path_factory.mktemp("hostile") / "state") as opened:
+        yield opened
+
+
+# -- the trap itself
+
+
+@pytest.mark.parametrize(
+    ("what", "noticed"),
+    [
+        (f"{CALL}", "a script ran"),
+        (f"document.body.insertAdjacentHTML('beforeend', '<img src=x onerror={CALL}>')", "stopped by the policy only"),
+        (f"new Image().src = 'https://{HOST}/x.png'", "stopped by the policy only"),
+        ("document.body.append(document.createElement('iframe'))", "a frame"),
+        (f"window.open('https://{HOST}/')", "a window"),
+        ("alert(1)", "a dialog"),
+        ("setTimeout(() => { throw new Error('x') })", "uncaught"),
+        (f"location.href = 'https://{HOST}/'", "asked for"),
+    ],
+)
+async def test_the_trap_notices(world: World, what: str, noticed: str) -> None:
+    async with person(world.stage.browser) as context:
+        trap = await set_up(context, world.stage.url, world.witness)
+        page = await context.new_page()
+        trap.watch(page)
+        await page.goto(f"{world.stage.url}/#/login")
+        await page.get_by_label("Password", exact=True).wait_for()
+        assert trap.caught == []
+        await page.evaluate(f"() => {{ setTimeout(() => {{ {what} }}) }}")
+        await trap.first()
+        assert any(noticed in one for one in trap.caught), trap.caught
+
+
+async def test_the_witness_sees_connections(world: World) -> None:
+    async with person(world.stage.browser) as context:
+        page = await context.new_page()
+        await page.evaluate(f"document.head.innerHTML = '<link rel=preconnect href=https://{HOST}>'")
+        await world.witness.first()
+        await page.close()
+    world.witness.connections = 0
+
+
+# -- answers
 
 
 def conversations() -> Iterator[list[Case]]:
-    """All cases, as they are said in one conversation."""
+    """All cases, as they are said in one conversation after another."""
     said: list[Case] = []
     for case in CORPUS:
         if len(said) == MOST_TURNS or sum(len(one.text) for one in [*said, case]) > MOST_CHARACTERS:
@@ -86,68 +114,162 @@ def conversations() -> Iterator[list[Case]]:
     yield said
 
 
-ANSWERED = """
-(count) => {
-  const answers = document.querySelectorAll("article.is-answer");
-  return answers.length === count && answers[count - 1].getAttribute("aria-busy") !== "true"
-    && document.querySelectorAll("article.is-question").length === count;
-}
-"""
-FAULTS = """
-() => [...document.querySelectorAll("article.is-answer, article.is-question")].flatMap((article, at) => {
-  const faults = [];
-  for (const element of article.querySelectorAll("*")) {
-    const math = element.closest(".katex") !== null;
-    const icon = element.closest("button > svg") !== null;
-    if (/^(script|iframe|object|embed|img|link|style|base|meta|form|video|audio|source|template|frame)$/i.test(element.localName))
-      faults.push(`<${element.localName}>`);
-    if (element instanceof SVGElement && !math && !icon) faults.push(`<${element.localName}>`);
-    for (const { name } of element.attributes) {
-      if (/^on|^src|^srcset$|^formaction$|^xlink/i.test(name) || (name === "style" && !math)) faults.push(`${element.localName} ${name}`);
-    }
-    if (element.localName === "a") {
-      const safe = ["http:", "https:", "mailto:"].includes(element.protocol) && element.target === "_blank"
-        && element.rel === "noopener noreferrer nofollow";
-      if (!safe) faults.push(element.outerHTML.slice(0, 200));
-    }
-  }
-  return faults.map((fault) => `answer ${at}: ${fault}`);
-})
-"""
-
-
 async def told(tab: Tab, trap: Trap, cases: Sequence[Case]) -> None:
-    """One conversation: each case is asked for and answered."""
-    await tab.page.evaluate("location.hash = '#/'")
-    await tab.page.wait_for_function("document.querySelectorAll('article').length === 0")
+    """One conversation: each case is asked for and answered, and the next can be asked for."""
+    await tab.button("New chat").click()
+    await expect(tab.questions).to_have_count(0)
     for number, case in enumerate(cases, 1):
         trap.showing = case.name
         await tab.field.fill(case.name)
         await tab.field.press("Enter")
         await tab.page.wait_for_function(ANSWERED, arg=number)
-    trap.showing = f"{cases[0].name} to {cases[-1].name}"
-    await trap.settled(tab.page)
-    assert await tab.page.evaluate(FAULTS) == []
+    await looked_at(tab, trap, cases, "told")
 
 
 async def read_again(tab: Tab, trap: Trap, cases: Sequence[Case]) -> None:
     """What was kept of it."""
-    trap.showing = f"{cases[0].name} to {cases[-1].name}, read again"
     await tab.page.reload()
     await tab.page.wait_for_function(ANSWERED, arg=len(cases))
+    await looked_at(tab, trap, cases, "read again")
+
+
+async def looked_at(tab: Tab, trap: Trap, cases: Sequence[Case], how: str) -> None:
+    trap.showing = f"{cases[0].name} to {cases[-1].name}, {how}"
     await trap.settled(tab.page)
-    assert await tab.page.evaluate(FAULTS) == []
+    assert await tab.page.evaluate(FAULTS) == [], trap.showing
+
+
+async def follow_links(tab: Tab, trap: Trap, known: set[str]) -> None:
+    """With the left and the middle button. They open beside the page, which stays as it is."""
+    address = tab.page.url
+    for href in await tab.page.evaluate(LINKS):
+        if href in known:
+            continue
+        known.add(href)
+        trap.showing = f"following {href[:200]}"
+        link = (await tab.page.evaluate_handle(LINK, href)).as_element()
+        assert link is not None
+        if href.startswith("mailto:") or not await link.is_visible():
+            continue
+        for button in BUTTONS:
+            await trap.followed(link, button)
+    await tab.page.evaluate("document.querySelectorAll('article .footnote-link').forEach((one) => one.click())")
+    await trap.settled(tab.page)
+    assert tab.page.url == address
 
 
 async def test_nothing_of_an_answer_gets_through(world: World) -> None:
     todo = conversations()
+    known: set[str] = set()
 
     async def visit() -> None:
         async with world.visitor() as (tab, trap):
             for cases in todo:
                 await told(tab, trap, cases)
                 await read_again(tab, trap, cases)
+                async with trap.links_lead_somewhere():
+                    await follow_links(tab, trap, known)
 
     async with asyncio.TaskGroup() as tasks:
         for _ in range(TABS):
             tasks.create_task(visit())
+    assert len(known) > 30
+
+
+# -- everything else that others write
+
+
+QUESTIONS: Final = (
+    PICTURE,
+    f"<script>{CALL}</script>",
+    f"javascript:{CALL}",
+    "\u202e<b>\u2066../../etc/passwd\0",
+    "%00\"; x='",
+)
+
+
+@pytest.mark.parametrize("question", QUESTIONS)
+async def test_a_question_becomes_a_title(world: World, question: str) -> None:
+    async with world.visitor() as (tab, trap):
+        trap.saves = True
+        await tab.ask(question)
+        await tab.settled()
+        [title] = await tab.conversations.all_inner_texts()
+        await expect(tab.page.locator(".frame-title")).to_contain_text(title)
+        await tab.page.get_by_role("searchbox").fill(question[:10])
+        await expect(tab.conversations).to_have_count(1)
+        await tab.page.get_by_role("searchbox").fill(f"{PICTURE} nothing")
+        await tab.sees(PICTURE, within=tab.page.locator(".conv-frame"))
+        await tab.page.get_by_role("searchbox").fill("")
+        await tab.conversations.first.hover()
+        for kind in ("Markdown", "JSON"):
+            await tab.page.get_by_role("button", name="Options of").first.click()
+            async with tab.page.expect_download() as download:
+                await tab.page.get_by_role("menuitem", name=f"Export as {kind}").click()
+            saved = await download.value
+            assert saved.suggested_filename.startswith("chat-")
+            assert not set(saved.suggested_filename) & set("<>/\\:\"'\u202e\u2066")
+            assert Path(await saved.path()).stat().st_size > 0
+        await tab.conversations.first.press("F2")
+        await tab.page.keyboard.press("Escape")
+        await tab.conversations.first.press("Delete")
+        await tab.page.get_by_role("alertdialog").get_by_role("button", name="Delete").click()
+        await expect(tab.conversations).to_have_count(0)
+        await trap.settled(tab.page)
+
+
+FAILURES: Final = (
+    Script(status=500, body=f"<html>{PICTURE}<script>{CALL}</script></html>".encode(), content_type="text/html"),
+    Script(status=400, body=f'{{"error": "{PICTURE}"}}'.encode()),
+    Script(status=404, body=f'{{"error": "model \'{PICTURE}\' not found"}}'.encode()),
+    Script(tokens=["Some ", "text"], error_after=(1, f"{PICTURE}<script>{CALL}</script>")),
+    Script(raw=f"HTTP/1.1 200 <script>\r\nContent-Type: text/html\r\n\r\n{PICTURE}".encode()),
+)
+
+
+@pytest.mark.parametrize("number", range(len(FAILURES)))
+async def test_what_an_upstream_says_of_its_failure_is_text(world: World, number: int) -> None:
+    async with world.visitor() as (tab, trap):
+        world.stage.ollama.script(FAILURES[number])
+        await tab.field.fill("Fail, please.")
+        await tab.field.press("Enter")
+        await tab.page.get_by_role("alert").first.wait_for()
+        await tab.settled()
+        world.stage.ollama.forget_scripts()
+        await tab.page.reload()
+        await tab.ready()
+        await tab.ask("And now?")
+        await tab.answered("Hello, world!")
+        await trap.settled(tab.page)
+
+
+async def test_names_are_text_wherever_they_are_shown(world: World) -> None:
+    async with world.visitor() as (tab, trap):
+        await tab.page.locator(".model-button").click()
+        await tab.page.get_by_role("option").filter(has_text="onload").click()
+        await tab.sees("onload", within=tab.page.locator(".model-button"))
+        await tab.ask("Who are you?")
+        await tab.answered("Hello, world!")
+        assert world.stage.ollama.requests[-1].json["model"] == EVIL_MODEL
+        await tab.answers.first.hover()
+        await tab.answers.first.get_by_role("button", name="Details", exact=True).click()
+        await tab.sees(EVIL_MODEL.removesuffix(":latest"), within=tab.answers.first)
+        await tab.answers.first.get_by_role("button", name="Answer again with another model", exact=True).click()
+        await tab.page.get_by_role("menuitem").filter(has_text="onload").wait_for()
+        await tab.page.keyboard.press("Escape")
+        name = (await tab.page.evaluate("fetch('gate/auth/me').then((answer) => answer.json())"))["name"]
+        login = {"name": name, "password": PASSWORD}
+        headers = {"user-agent": EVIL_CLIENT, "authorization": ""}
+        made = await world.stage.gateway.client.post("/gate/auth/login", json=login, headers=headers)
+        assert made.status_code == 200
+        for part, seen in (("sessions", "This one"), ("settings", "What is kept"), ("usage", "onload")):
+            await tab.go(f"#/account/{part}")
+            await tab.sees(seen)
+            await trap.settled(tab.page)
+        await tab.go("#/account/keys")
+        await tab.button("Create a key").click()
+        form = tab.page.get_by_role("dialog", name="Create an API key")
+        await form.get_by_label("Name").fill(PICTURE)
+        await form.get_by_role("button", name="Create", exact=True).click()
+        await tab.page.get_by_role("dialog", name="The key").wait_for()
+        await trap.settled(tab.page)

@@ -7,9 +7,19 @@ import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Final, Literal
 
-from playwright.async_api import BrowserContext, ConsoleMessage, Dialog, Frame, Page, Request, Route, WebError
+from playwright.async_api import (
+    BrowserContext,
+    ConsoleMessage,
+    Dialog,
+    ElementHandle,
+    Frame,
+    Page,
+    Request,
+    Route,
+    WebError,
+)
 
 from tests.browser.hostile.case import HOST
 
@@ -19,6 +29,8 @@ document.addEventListener("securitypolicyviolation", (event) => {
 }, true);
 """
 _POLICY: Final = re.compile("Content.Security.Policy|violates the following")
+_WAIT: Final = 10.0
+"""Seconds."""
 _ELSEWHERE: Final = re.compile(r"^(?!https?://127\.0\.0\.1:)")
 _HTML: Final = "<!doctype html><title>elsewhere</title><p>elsewhere"
 """What is told at the other places: the scripts of tests run there as well, and nothing else."""
@@ -31,6 +43,12 @@ class Witness:
     def __init__(self) -> None:
         self.connections = 0
         self.port = 0
+        self._seen = asyncio.Event()
+
+    async def first(self) -> None:
+        """Wait for a connection. Raises TimeoutError."""
+        async with asyncio.timeout(_WAIT):
+            await self._seen.wait()
 
     @property
     def argument(self) -> str:
@@ -40,6 +58,7 @@ class Witness:
 
     def _connected(self, _: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.connections += 1
+        self._seen.set()
         writer.close()
 
 
@@ -65,12 +84,19 @@ class Trap:
     tabs: int = 1
     caught: list[str] = field(default_factory=list)
     showing: str = "nothing"
+    saves: bool = False
+    """Whether files are saved because the test wants it."""
     following: bool = False
-    visited: list[str] = field(default_factory=list)
-    """Addresses at other places that were opened while links were followed."""
+    _sprung: asyncio.Event = field(default_factory=asyncio.Event)
 
     def catch(self, what: str) -> None:
         self.caught.append(f"{self.showing}: {what}")
+        self._sprung.set()
+
+    async def first(self) -> None:
+        """Wait until something is caught. Raises TimeoutError."""
+        async with asyncio.timeout(_WAIT):
+            await self._sprung.wait()
 
     def _ran(self, *_: object) -> None:
         self.catch("a script ran")
@@ -99,10 +125,19 @@ class Trap:
 
     async def _answer(self, route: Route) -> None:
         """For all other places."""
-        self.visited.append(route.request.url)
         if "referer" in await route.request.all_headers():
             self.catch(f"told {route.request.url[:200]} where it was linked")
         await route.fulfill(content_type="text/html", body=_HTML)
+
+    async def followed(self, link: ElementHandle, button: Literal["left", "middle"]) -> None:
+        """Follow a link: what it opens stands beside the page and knows nothing of it."""
+        async with self.context.expect_page() as opening:
+            await link.click(button=button)
+        opened = await opening.value
+        await opened.wait_for_load_state()
+        if not await opened.evaluate("opener === null && document.referrer === ''"):
+            self.catch(f"{opened.url[:200]} knows who opened it")
+        await opened.close()
 
     @asynccontextmanager
     async def links_lead_somewhere(self) -> AsyncIterator[None]:
@@ -121,7 +156,7 @@ class Trap:
         """For tabs of the page, not for what its links open."""
         page.on("framenavigated", self._navigated)
         page.on("frameattached", lambda frame: self.catch(f"a frame: {frame.url[:200]}"))
-        page.on("download", lambda download: self.catch(f"a download: {download.url[:200]}"))
+        page.on("download", lambda download: self.saves or self.catch(f"a download: {download.url[:200]}"))
         page.on("worker", lambda worker: self.catch(f"a worker: {worker.url[:200]}"))
         page.on("websocket", lambda socket: self._is_ours(socket.url) or self.catch(f"a socket to {socket.url[:200]}"))
         page.on("crash", lambda _: self.catch("the page crashed"))

@@ -123,10 +123,11 @@ describe("API keys", () => {
     await screen.findByText("No keys yet");
     await press("Create a key");
     const dialog = within(screen.getByRole("dialog", { name: "Create an API key" }));
+    expect(dialog.getByText(/An ending is added so that names never clash/)).toBeTruthy();
     await userEvent.type(dialog.getByLabelText("Name"), "My Laptop");
     expect(dialog.getByText(/It will be called my-laptop-…/)).toBeTruthy();
     await userEvent.selectOptions(dialog.getByLabelText("Expires"), "Never");
-    await userEvent.selectOptions(dialog.getByLabelText("Level"), "Level 4");
+    await userEvent.selectOptions(dialog.getByLabelText("Priority"), "Priority 4");
     await userEvent.click(dialog.getByRole("switch", { name: "All models" }));
     await userEvent.click(await dialog.findByLabelText("big"));
     await userEvent.click(dialog.getByRole("button", { name: "Create" }));

@@ -6,7 +6,7 @@ import { useAuth } from "../api/auth";
 import { fakeDaemon, made, problem, type Told } from "../api/testing";
 import { routeOf } from "../route";
 import Entrance from "./entrance";
-import { takeInvitations, useInvitation } from "./invitation";
+import { forgetInvitation, takeInvitations, useInvitation } from "./invitation";
 import { ABOUT, ANNA, show, TOKENS } from "./testing";
 
 beforeEach(() => {
@@ -115,6 +115,27 @@ describe("the registration", () => {
     expect(location.hash).toBe("#/register");
     expect(useInvitation.getState().token).toBe("llmr_def");
     end();
+  });
+
+  it("finds the token again after a reload, until it is used or another page is shown", () => {
+    const reloaded = () => {
+      useInvitation.setState({ token: "" });
+      takeInvitations()();
+      return useInvitation.getState().token;
+    };
+    history.replaceState(null, "", "#/register?token=llmr_abc");
+    takeInvitations()();
+    expect(location.href).not.toContain("llmr_abc");
+    expect(reloaded()).toBe("llmr_abc");
+    forgetInvitation();
+    expect(reloaded()).toBe("");
+    history.replaceState(null, "", "#/register?token=llmr_abc");
+    takeInvitations()();
+    history.replaceState(null, "", "#/login");
+    reloaded();
+    history.replaceState(null, "", "#/register");
+    expect(reloaded()).toBe("");
+    expect(sessionStorage).toHaveLength(0);
   });
 
   it("makes the account and logs in with the password just set", async () => {

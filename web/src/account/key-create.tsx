@@ -59,11 +59,14 @@ interface PartProps {
 
 function NameField({ form, onChange, error }: PartProps) {
   const name = keyName(form.name);
-  const isOther = name !== "" && name !== form.name;
   return (
     <TextField
       label="Name"
-      hint={isOther ? `It will be called ${name}-… ` : "What it is for, like laptop or editor."}
+      hint={
+        name === ""
+          ? "What it is for, like laptop or editor. An ending is added so that names never clash."
+          : `It will be called ${name}-…: an ending is added so that names never clash.`
+      }
       error={error}
       value={form.name}
       onChange={(event) => onChange({ ...form, name: event.target.value })}
@@ -100,6 +103,11 @@ function LifeField({ form, onChange, error }: PartProps) {
   );
 }
 
+function remarkOn(level: number, own: number): string {
+  if (level === own) return ", your own";
+  return level === WORST_LEVEL ? ", the last" : "";
+}
+
 /** Only levels that are not better than one's own; who has the last one has no choice. */
 function LevelField({ form, onChange }: PartProps) {
   const own = useMe()?.level ?? WORST_LEVEL;
@@ -107,12 +115,12 @@ function LevelField({ form, onChange }: PartProps) {
   const levels = Array.from({ length: WORST_LEVEL - own + 1 }, (_, index) => own + index);
   const options = [
     { value: "", label: "As usual for keys" },
-    ...levels.map((level) => ({ value: String(level), label: `Level ${level}${level === own ? ", your own" : ""}` })),
+    ...levels.map((level) => ({ value: String(level), label: `Priority ${level}${remarkOn(level, own)}` })),
   ];
   return (
     <Select
-      label="Level"
-      hint="Lower numbers are served first. Take a higher one for work that can wait."
+      label="Priority"
+      hint={`Priority 1 is served first. Take ${WORST_LEVEL} for work that can wait.`}
       options={options}
       value={form.level}
       onChange={(event) => onChange({ ...form, level: event.target.value })}

@@ -100,7 +100,7 @@ function Row({ apiKey, onRevoke }: { apiKey: ApiKey; onRevoke?: () => void }) {
     `created ${dateOf(created_at)}`,
     last_used_at ? `used ${relative(last_used_at)}` : "never used",
     expires_at ? `${state === "expired" ? "expired" : "until"} ${dateOf(expires_at)}` : "does not expire",
-    level === null ? null : `level ${level}`,
+    level === null ? null : `priority ${level}`,
     models === null ? null : models.join(", "),
   ];
   return (

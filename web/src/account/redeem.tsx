@@ -5,7 +5,7 @@ import { read, send } from "../api/wire";
 import { Failure, TextField } from "../ui";
 import { useEnter } from "./enter";
 import { faultOf, useWork } from "./form";
-import { useInvitation } from "./invitation";
+import { forgetInvitation, useInvitation } from "./invitation";
 import { PasswordField } from "./password-field";
 import { Submit } from "./submit";
 
@@ -36,7 +36,7 @@ export function Redeem({ about, path, tokenLabel, tokenHint, button }: RedeemPro
       made.current = (await read<User>(await send("POST", path, { body }))).name;
     }
     await login(made.current, password);
-    useInvitation.setState({ token: "" });
+    forgetInvitation();
     enter();
   });
   const { password_min_length: least } = about;

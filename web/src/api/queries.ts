@@ -34,6 +34,9 @@ export const keys = {
   usage: (by: UsageBy, days: number) => ["usage", by, days] as const,
 };
 
+/** How old the list of models may get on a page that is looked at. */
+const MODELS_MS = 60_000;
+
 export type UsageBy = "day" | "model" | "key";
 
 export interface KeyWish {
@@ -77,6 +80,9 @@ export function useModels() {
   return useQuery({
     queryKey: keys.models,
     queryFn: ({ signal }) => allPages<Model>("gate/models", signal),
+    // What is in memory changes without anybody telling. Nothing is asked while the page is hidden.
+    refetchInterval: MODELS_MS,
+    refetchOnWindowFocus: "always",
   });
 }
 

@@ -160,6 +160,8 @@ export interface ImageData {
 export interface Start {
   type: "start";
   ref: string;
+  /** Said before, and perhaps heard: the daemon looks for its turn at the others, too. */
+  again?: boolean;
   conversation: string | null;
   parent: string | null;
   mode: "send" | "regenerate" | "continue";

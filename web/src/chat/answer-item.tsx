@@ -3,7 +3,7 @@ import Info from "lucide-react/icons/info";
 import Pencil from "lucide-react/icons/pencil";
 import RefreshCw from "lucide-react/icons/refresh-cw";
 import StepForward from "lucide-react/icons/step-forward";
-import { memo, useId, useState } from "react";
+import { memo, useCallback, useId, useState } from "react";
 import type { Message } from "../api/types";
 import { Answer } from "../render/answer";
 import { Button, CopyButton, classes, IconButton, Menu } from "../ui";
@@ -14,6 +14,7 @@ import { Details } from "./details";
 import { ProblemNote } from "./problem-note";
 import { QueueCard } from "./queue-card";
 import { TextEditor } from "./text-editor";
+import { keepThought, thoughtOf } from "./thoughts";
 import { isUnfinished } from "./thread";
 import { type Turn, useTurns } from "./turns";
 import { type Editing, useEditing } from "./use-editing";
@@ -35,6 +36,7 @@ export const AnswerItem = memo(function AnswerItem({ message, siblings, position
   const { editing, begin, end, button } = useEditing();
   const { actions } = useChatting();
   const shown = shownOf(message, turn);
+  const thought = useCallback((seconds: number) => keepThought(message.id, seconds), [message.id]);
   const correct = async (text: string) => {
     await actions.correct(message, text);
     end();
@@ -54,7 +56,14 @@ export const AnswerItem = memo(function AnswerItem({ message, siblings, position
           onCancel={end}
         />
       ) : (
-        <Answer content={shown.content} thinking={shown.thinking} streaming={shown.isLive} first={isLast} />
+        <Answer
+          content={shown.content}
+          thinking={shown.thinking}
+          streaming={shown.isLive}
+          first={isLast}
+          thinkingSeconds={shown.isLive ? null : thoughtOf(message.id)}
+          onThought={thought}
+        />
       )}
       {shown.isLive ? null : <Outcome message={message} ending={ending} />}
       <div className="message-foot">

@@ -96,8 +96,10 @@ describe("a new chat", () => {
     const card = await screen.findByRole("region", { name: "Your place in the line" });
     expect(card.textContent).toContain("You are 3rd in line — starts in about 40 s");
     await daemon.say(script.queued(4));
-    await waitFor(() => expect(card.textContent).toContain("Somebody with a better level has come"));
+    await waitFor(() => expect(card.textContent).toContain("Somebody with a higher priority has come"));
     expect(card.textContent).not.toContain("about 40 s");
+    expect(screen.getAllByRole("button", { name: "Leave the line" })).toHaveLength(2);
+    expect(screen.queryByRole("button", { name: "Stop" })).toBeNull();
     await daemon.say(script.started(true));
     await screen.findByText(/Loading llama3.2 into memory/);
     await daemon.say(script.token("Well."));

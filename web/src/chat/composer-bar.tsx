@@ -6,6 +6,7 @@ import { useAbout } from "../api/queries";
 import { ModelPicker } from "../options/model-picker";
 import { changed } from "../options/parameters";
 import { usePreferences } from "../options/preferences";
+import { run } from "../options/shortcuts";
 import { Button, classes, IconButton } from "../ui";
 import type { Actions } from "./asking";
 import { AttachButton } from "./attachments";
@@ -28,7 +29,13 @@ export function ComposerBar({ view, actions, block, reason, onFiles, onOptions }
       <AttachButton reason={reason} onFiles={onFiles} />
       <OptionsButton count={changed(view.settings)} onClick={onOptions} />
       <TemporaryButton view={view} />
-      <ModelPicker value={view.model} onChange={actions.setModel} side="top" className="composer-model" />
+      <ModelPicker
+        value={view.model}
+        onChange={actions.setModel}
+        onKeyed={() => run("focus-composer")}
+        side="top"
+        className="composer-model"
+      />
       {view.isRunning ? <StopButton view={view} actions={actions} /> : <SendButton block={block} />}
     </div>
   );
@@ -49,9 +56,8 @@ function SendButton({ block }: { block: string | null }) {
 }
 
 function StopButton({ view, actions }: { view: View; actions: Actions }) {
-  const { stopping, phase } = view.shape;
-  const waits = phase === "queued" || phase === "sending";
-  const label = waits ? "Cancel" : "Stop";
+  const { stopping, inLine } = view.shape;
+  const label = inLine ? "Leave the line" : "Stop";
   return (
     <Button
       variant="primary"

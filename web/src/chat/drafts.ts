@@ -1,18 +1,10 @@
 /** What was typed and not sent, by conversation. It lives as long as the tab, over a reload. */
 import { useAuth } from "../api/http";
+import { inTab } from "../api/tab-storage";
 
 const PREFIX = "llmgate.draft.";
 /** The name of the draft of a chat that is no conversation yet. */
 export const NEW_CHAT = "new";
-
-function quietly<T>(use: (storage: Storage) => T): T | null {
-  try {
-    return use(sessionStorage);
-  } catch {
-    // Forbidden, or full: then a draft does not outlive the page.
-    return null;
-  }
-}
 
 /** A browser can have several users; they need not read each other's words. */
 function keyOf(name: string): string {
@@ -20,11 +12,11 @@ function keyOf(name: string): string {
 }
 
 export function draftOf(name: string): string {
-  return quietly((storage) => storage.getItem(keyOf(name))) ?? "";
+  return inTab((storage) => storage.getItem(keyOf(name))) ?? "";
 }
 
 export function keepDraft(name: string, text: string): void {
-  quietly((storage) => (text === "" ? storage.removeItem(keyOf(name)) : storage.setItem(keyOf(name), text)));
+  inTab((storage) => (text === "" ? storage.removeItem(keyOf(name)) : storage.setItem(keyOf(name), text)));
 }
 
 /** The text has arrived; what was typed since stays. */
@@ -34,7 +26,7 @@ export function dropDraft(name: string, text: string): void {
 
 /** Everybody's. For who has logged out: the next one to use the tab may be somebody else. */
 export function forgetDrafts(): void {
-  quietly((storage) => {
+  inTab((storage) => {
     for (const key of Object.keys(storage)) if (key.startsWith(PREFIX)) storage.removeItem(key);
   });
 }

@@ -26,7 +26,8 @@ export function socketUrl(document: string): string {
 
 function socketOf(socket: WebSocket): Socket {
   return {
-    send: (data) => socket.send(data),
+    // On one that is closing it would only complain: that it is closed will be heard soon.
+    send: (data) => socket.readyState === WebSocket.OPEN && socket.send(data),
     close: (code) => socket.close(code),
     listen: (heard, closed) => {
       socket.onmessage = ({ data }) => heard(data);

@@ -1,9 +1,11 @@
+import { useEffect } from "react";
+import { useModels } from "../api/queries";
 import { Button, Spinner } from "../ui";
 import type { Status } from "./connection";
 import { useNow } from "./ticking";
-import { type Line, remaining, type Turn } from "./turn";
+import { isStuck, type Line, remaining, type Turn } from "./turn";
 import { useTurns } from "./turns";
-import { elapsed, place, roughly } from "./words";
+import { elapsed, outlook, place, roughly } from "./words";
 import "./queue-card.css";
 
 /** More dots than this say nothing more. */
@@ -52,7 +54,10 @@ function Beginning({ turn, text }: { turn: Turn; text: string }) {
 
 function Waiting({ turn, line, onStop }: { turn: Turn; line: Line; onStop: () => void }) {
   const now = useNow(true);
-  const left = remaining(line, now);
+  const waited = (now - turn.since) / 1000;
+  const stuck = isStuck(line, waited, now);
+  const left = stuck ? null : remaining(line, now);
+  const inMemory = useInMemory(stuck);
   return (
     <section className="queue is-waiting" aria-label="Your place in the line">
       <div className="queue-head">
@@ -70,18 +75,20 @@ function Waiting({ turn, line, onStop }: { turn: Turn; line: Line; onStop: () =>
       </div>
       <div className="queue-row">
         <Dots ahead={line.ahead} />
-        <span className="queue-time tabular">Waiting for {elapsed((now - turn.since) / 1000)}</span>
+        <span className="queue-time tabular">Waiting for {elapsed(waited)}</span>
       </div>
-      <p className="queue-about">{explained(line)}</p>
+      <p className="queue-about">{outlook(line, stuck, inMemory)}</p>
     </section>
   );
 }
 
-function explained(line: Line): string {
-  if (line.grew) return "Somebody with a better level has come: that goes first, so your place moved back.";
-  if (line.aged) return "You have waited so long that you move up.";
-  if (line.ahead === 0) return "The model begins with you as soon as there is room.";
-  return "Requests with a better level go first, so this number can also grow.";
+/** Whether the servers hold any model, as far as is known; asked anew when it matters. */
+function useInMemory(stuck: boolean): boolean {
+  const { data, refetch } = useModels();
+  useEffect(() => {
+    if (stuck) void refetch();
+  }, [stuck, refetch]);
+  return data?.some((model) => model.loaded) ?? true;
 }
 
 function Dots({ ahead }: { ahead: number }) {

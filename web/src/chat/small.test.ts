@@ -1,4 +1,4 @@
-import { describe, expect, it } from "vitest";
+import { describe, expect, it, vi } from "vitest";
 import { useAuth } from "../api/http";
 import type { Me } from "../api/types";
 import { draftOf, dropDraft, forgetDrafts, joined, keepDraft } from "./drafts";
@@ -6,6 +6,7 @@ import { type Key, sends } from "./fields";
 import { socketUrl } from "./page";
 import { fitted, roomBeside, sizeOf } from "./pictures";
 import { isAtEnd } from "./scrolling";
+import { keepThought, thoughtOf } from "./thoughts";
 
 describe("drafts", () => {
   it("are kept until they have arrived", () => {
@@ -33,6 +34,18 @@ describe("drafts", () => {
     expect(joined("old", "  ")).toBe("old");
     expect(joined("old", "old")).toBe("old");
     expect(joined("old", "new")).toBe("old\n\nnew");
+  });
+});
+
+describe("thoughts", () => {
+  it("are known by their answer, the latest of them", async () => {
+    keepThought("A1", 3.04);
+    expect([thoughtOf("A1"), thoughtOf("A2")]).toEqual([3, null]);
+    vi.resetModules();
+    const reloaded = await import("./thoughts");
+    expect(reloaded.thoughtOf("A1")).toBe(3);
+    for (let count = 0; count < 200; count++) reloaded.keepThought(`B${count}`, 1);
+    expect([reloaded.thoughtOf("A1"), reloaded.thoughtOf("B0")]).toEqual([null, 1]);
   });
 });
 

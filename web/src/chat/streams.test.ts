@@ -93,7 +93,8 @@ describe("a stream", () => {
     await drained();
     clock.pass(500);
     await drained();
-    expect(asked[1]).toMatchObject({ method: "POST", body: START });
+    expect(asked[0]?.body).toEqual(START);
+    expect(asked[1]).toMatchObject({ method: "POST", body: { ...START, again: true } });
   });
 
   it("is given up when it is silent", async () => {

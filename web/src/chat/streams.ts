@@ -89,7 +89,7 @@ export class Streams {
     let failures = 0;
     while (!stream.ended && !stream.abort.signal.aborted && failures <= MOST_FAILURES) {
       try {
-        const heard = await this.once(stream, start);
+        const heard = await this.once(stream, start && failures > 0 ? { ...start, again: true } : start);
         failures = heard ? 1 : failures + 1;
       } catch (error) {
         if (isAbort(error) && stream.abort.signal.aborted) return;

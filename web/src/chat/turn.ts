@@ -9,10 +9,12 @@ export interface Line {
   level: number;
   submittedLevel: number;
   aged: boolean;
-  /** Whether more are ahead than at some time before: somebody with a better level has come. */
+  /** Whether more are ahead than at some time before: somebody with a higher priority has come. */
   grew: boolean;
   /** When it is expected to have its slot; null where there is nothing to estimate from. */
   due: number | null;
+  /** Whether there was an estimate, and is none any more: nobody is served, or who knew of it was replaced. */
+  lost: boolean;
 }
 
 export interface Ending {
@@ -86,6 +88,9 @@ export function begun(from: Begin, now: number): Turn {
   };
 }
 
+/** Seconds for which an estimate that is over, or none at all, says nothing yet. */
+const PATIENCE = 10;
+
 /** An estimate that differs by less than this is no news: numbers that jump about say less than a calm one. */
 const CALM_MS = 3000;
 const CALM_SHARE = 0.2;
@@ -99,6 +104,10 @@ function due(before: number | null, seconds: number | null, now: number): number
 
 type Frame<Type extends TurnFrame["type"]> = Extract<TurnFrame, { type: Type }>;
 
+function isLost(before: Line | null, seconds: number | null): boolean {
+  return seconds === null && before !== null && (before.lost || before.due !== null);
+}
+
 function queued(turn: Turn, frame: Frame<"queued">, now: number): Turn {
   const before = turn.line;
   const line: Line = {
@@ -108,13 +117,19 @@ function queued(turn: Turn, frame: Frame<"queued">, now: number): Turn {
     aged: frame.aged,
     grew: before !== null && (before.grew || frame.ahead > before.ahead),
     due: due(before?.due ?? null, frame.estimated_wait, now),
+    lost: isLost(before, frame.estimated_wait),
   };
   return { ...turn, phase: "queued", line, since: now - frame.waited * 1000 };
 }
 
+const NEW_LINE: Line = { ahead: 0, level: 0, submittedLevel: 0, aged: false, grew: false, due: null, lost: false };
+
 function restored(turn: Turn, frame: Frame<"snapshot">, now: number): Turn {
   const waits = frame.state === "queued" && frame.ahead !== null;
-  const level = turn.line ?? { level: 0, submittedLevel: 0, aged: false, grew: false, due: null };
+  const isPast = frame.state !== "queued" && frame.state !== "ended";
+  const { ahead, estimated_wait: wait } = frame;
+  const before = turn.line ?? NEW_LINE;
+  const line = { ...before, ahead: ahead ?? 0, due: due(before.due, wait, now), lost: isLost(before, wait) };
   return {
     ...turn,
     id: frame.turn,
@@ -127,7 +142,7 @@ function restored(turn: Turn, frame: Frame<"snapshot">, now: number): Turn {
     phase: frame.state === "ended" ? "answering" : frame.state,
     astray: false,
     since: frame.waited !== null && waits ? now - frame.waited * 1000 : turn.since,
-    line: waits ? { ...level, ahead: frame.ahead ?? 0, due: due(level.due, frame.estimated_wait, now) } : turn.line,
+    line: waits ? line : isPast ? null : turn.line,
     loading: frame.loading,
     thinking: frame.thinking,
     content: frame.content,
@@ -156,7 +171,7 @@ function advanced(turn: Turn, frame: Exclude<TurnFrame, Frame<"snapshot">>, now:
     case "queued":
       return queued(turn, frame, now);
     case "started":
-      return { ...turn, phase: "started", loading: frame.loading };
+      return { ...turn, phase: "started", line: null, loading: frame.loading };
     case "notice":
       return { ...turn, notice: frame.text };
     case "thinking":
@@ -175,6 +190,12 @@ export function step(turn: Turn, frame: TurnFrame, now: number): Turn {
   // The end of a turn tells all of it, whatever was missed before.
   if (frame.type !== "done" && (turn.astray || frame.seq !== turn.seq + 1)) return { ...turn, astray: true };
   return { ...advanced(turn, frame, now), seq: frame.seq };
+}
+
+/** Whether it should have its slot by now, or nobody knows when it will. `waited` is in seconds. */
+export function isStuck(line: Line, waited: number, now: number): boolean {
+  if (line.due !== null) return now >= line.due + PATIENCE * 1000;
+  return line.lost || (line.ahead === 0 && waited >= PATIENCE);
 }
 
 /** Seconds until it is expected to have its slot; null when nothing is known. */

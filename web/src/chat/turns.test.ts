@@ -127,6 +127,15 @@ describe("turns", () => {
     expect(wire.start).toHaveBeenCalledTimes(2);
   });
 
+  it("say so when they are asked for again, and only then", () => {
+    wire.start.mockReturnValueOnce(false);
+    begin();
+    turns.resumed([]);
+    expect(wire.start).toHaveBeenLastCalledWith(START);
+    turns.resumed([]);
+    expect(wire.start).toHaveBeenLastCalledWith({ ...START, again: true });
+  });
+
   it("of several chats run beside each other", () => {
     const one = begin();
     turns.begin({ ...START, ref: "r2" }, { ...BEGIN, ref: "r2", chat: "other" });

@@ -92,7 +92,7 @@ export class Turns implements Listener {
     this.put(begun(of, this.clock.now()));
     useTurns.setState(({ latest }) => ({ latest: { ...latest, [of.chat]: start.ref } }));
     this.pace.now();
-    this.wire?.start(start);
+    this.ask(start);
   }
 
   /** Follow a turn that was begun elsewhere: in another tab, or before a reload. */
@@ -143,7 +143,7 @@ export class Turns implements Listener {
       const start = this.unanswered.get(turn.ref);
       if (turn.id !== null) this.again(turn, turn.id);
       // The daemon knows by the ref whether it had taken it before.
-      else if (start) this.wire?.start(start);
+      else if (start) this.ask(start);
     }
   }
 
@@ -164,6 +164,11 @@ export class Turns implements Listener {
       default:
         this.moved(frame);
     }
+  }
+
+  private ask(start: Start): void {
+    const isHeard = this.wire?.start(start) ?? false;
+    if (isHeard && this.unanswered.has(start.ref)) this.unanswered.set(start.ref, { ...start, again: true });
   }
 
   private again(turn: Turn, id: string): void {

@@ -16,6 +16,8 @@ export interface Shape {
   parent: string | null;
   model: string | null;
   phase: Phase | null;
+  /** It has a place in the line. */
+  inLine: boolean;
   stopping: boolean;
 }
 
@@ -35,10 +37,20 @@ export interface View {
   isTemporary: boolean;
 }
 
+const NO_TURN: Shape = {
+  ref: null,
+  message: null,
+  parent: null,
+  model: null,
+  phase: null,
+  inLine: false,
+  stopping: false,
+};
+
 function shapeOf(turn: Turn | undefined): Shape {
-  if (!turn) return { ref: null, message: null, parent: null, model: null, phase: null, stopping: false };
-  const { ref, message, parent, model, phase, stopping } = turn;
-  return { ref, message, parent, model, phase, stopping };
+  if (!turn) return NO_TURN;
+  const { ref, message, parent, model, phase, line, stopping } = turn;
+  return { ref, message, parent, model, phase, inLine: phase === "queued" && line !== null, stopping };
 }
 
 function useShape(key: string): Shape {

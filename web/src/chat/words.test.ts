@@ -1,7 +1,7 @@
 import { describe, expect, it } from "vitest";
 import { answer } from "./testing";
-import { begun } from "./turn";
-import { elapsed, facts, ordinal, place, roughly, spoken, took } from "./words";
+import { begun, isStuck, type Line } from "./turn";
+import { elapsed, facts, ordinal, outlook, place, roughly, spoken, took } from "./words";
 
 describe("words", () => {
   it.each([
@@ -50,12 +50,40 @@ describe("words", () => {
   });
 });
 
+describe("outlook", () => {
+  const line: Line = { ahead: 0, level: 3, submittedLevel: 3, aged: false, grew: false, due: null, lost: false };
+  const DOWN = "The server takes no requests at the moment. Your question keeps its place for now.";
+  const NEXT = "Your question begins as soon as the server takes the next one.";
+  const ROOM = "The model begins with you as soon as there is room.";
+
+  it.each<[string, Partial<Line>, number, boolean, string]>([
+    ["it is early", {}, 9, false, ROOM],
+    ["nothing was ever estimated, and nothing is in memory", {}, 10, false, DOWN],
+    ["nothing was ever estimated, by a server that is there", {}, 10, true, NEXT],
+    ["the estimate went away, and nothing is in memory", { lost: true }, 1, false, DOWN],
+    ["the estimate went away, from a server that is there", { lost: true }, 1, true, NEXT],
+    ["the estimate is over for a moment", { due: 0 }, 9, true, ROOM],
+    ["the estimate has been over for long", { due: 0 }, 10, false, NEXT],
+    [
+      "others are ahead",
+      { ahead: 2 },
+      60,
+      false,
+      "Others with a higher priority go first, so this number can also grow.",
+    ],
+    ["others are ahead, and the server is gone", { ahead: 2, lost: true }, 1, false, DOWN],
+  ])("when %s", (_, values, waited, inMemory, expected) => {
+    const now = { ...line, ...values };
+    expect(outlook(now, isStuck(now, waited, waited * 1000), inMemory)).toBe(expected);
+  });
+});
+
 describe("spoken", () => {
   const turn = begun(
     { ref: "r", chat: "c", conversation: null, wish: null, before: null, model: "m", parent: null, content: "" },
     0,
   );
-  const line = { ahead: 2, level: 3, submittedLevel: 3, aged: false, grew: false, due: null };
+  const line = { ahead: 2, level: 3, submittedLevel: 3, aged: false, grew: false, due: null, lost: false };
 
   it("is what changes, and no word of the answer", () => {
     expect(spoken(turn)).toBeNull();
@@ -65,6 +93,7 @@ describe("spoken", () => {
     expect(spoken({ ...turn, phase: "answering", content: "words" })).toBe("Answering");
     const ending = { outcome: "stopped" as const, error: null, usage: null };
     expect(spoken({ ...turn, phase: "ended", ending })).toBe("Stopped");
+    expect(spoken({ ...turn, phase: "ended", ending, line })).toBe("Left the line");
     expect(spoken({ ...turn, phase: "ended", ending: { ...ending, outcome: "completed" } })).toBe("Answer ready");
   });
 });

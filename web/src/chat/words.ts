@@ -1,5 +1,5 @@
 import type { Message, Usage } from "../api/types";
-import type { Turn } from "./turn";
+import type { Line, Turn } from "./turn";
 
 const ENDINGS: Record<Intl.LDMLPluralRule, string> = {
   zero: "th",
@@ -47,6 +47,17 @@ export function place(ahead: number): string {
   return ahead === 0 ? "You are next" : `You are ${ordinal(ahead + 1)} in line`;
 }
 
+/** What there is to say of the place. `stuck`: see isStuck; `inMemory`: whether the servers hold any model. */
+export function outlook(line: Line, stuck: boolean, inMemory: boolean): string {
+  if (stuck && line.due === null && !inMemory)
+    return "The server takes no requests at the moment. Your question keeps its place for now.";
+  if (stuck && line.ahead === 0) return "Your question begins as soon as the server takes the next one.";
+  if (line.grew) return "Somebody with a higher priority has come and goes first, so your place moved back.";
+  if (line.aged) return "You have waited so long that you move up.";
+  if (line.ahead === 0) return "The model begins with you as soon as there is room.";
+  return "Others with a higher priority go first, so this number can also grow.";
+}
+
 /** What a screen reader is told of a turn; null when it is no news. */
 export function spoken(turn: Turn): string | null {
   switch (turn.phase) {
@@ -61,6 +72,7 @@ export function spoken(turn: Turn): string | null {
       return "Answering";
     case "ended":
       if (turn.ending === null) return null;
+      if (turn.ending.outcome === "stopped" && turn.line !== null) return "Left the line";
       return { completed: "Answer ready", stopped: "Stopped", failed: "The answer failed" }[turn.ending.outcome];
     default:
       return null;

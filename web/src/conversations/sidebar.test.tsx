@@ -120,7 +120,7 @@ describe("the list", () => {
       ...begun({ ref, chat: conversation, conversation, model: "m", parent: null } as Parameters<typeof begun>[0], 0),
       ...rest,
     });
-    const line = { ahead: 2, level: 3, submittedLevel: 3, aged: false, grew: false, due: null };
+    const line = { ahead: 2, level: 3, submittedLevel: 3, aged: false, grew: false, due: null, lost: false };
     act(() =>
       useTurns.setState({
         turns: { a: turn("a", "RUST", { phase: "answering" }), b: turn("b", "BREAD", { phase: "queued", line }) },

@@ -12,7 +12,7 @@ interface ModelListProps {
   value: string | null;
   side: Side;
   button: RefObject<HTMLButtonElement | null>;
-  choose: (name: string) => void;
+  choose: (name: string, byKey: boolean) => void;
   close: (refocus: boolean) => void;
 }
 
@@ -36,7 +36,7 @@ export function ModelList({ id, result, value, side, button, choose, close }: Mo
     }
     if (event.key === "Enter") {
       event.preventDefault();
-      if (current) choose(current.name);
+      if (current) choose(current.name, true);
       return;
     }
     // Home and End are the field's own.
@@ -76,7 +76,7 @@ export function ModelList({ id, result, value, side, button, choose, close }: Mo
             isActive={index === at}
             isChosen={value !== null && isSame(model.name, value)}
             onReach={() => setActive(model.name)}
-            onChoose={() => choose(model.name)}
+            onChoose={() => choose(model.name, false)}
           />
         ))}
       </div>

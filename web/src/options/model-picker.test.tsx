@@ -115,6 +115,22 @@ describe("the list", () => {
     expect(button().getAttribute("aria-expanded")).toBe("false");
   });
 
+  it("gives the focus on after a choice by keyboard, and only then", async () => {
+    daemon({ "GET gate/models": page(MODELS) });
+    const onKeyed = vi.fn();
+    renderPage(<ModelPicker value="qwen3:8b" onChange={vi.fn()} onKeyed={onKeyed} />);
+    await userEvent.click(button());
+    await waitFor(() => expect(options()).toHaveLength(3));
+    await userEvent.click(options()[2] as HTMLElement);
+    expect(onKeyed).not.toHaveBeenCalled();
+    await userEvent.click(button());
+    await userEvent.keyboard("{Escape}");
+    expect(onKeyed).not.toHaveBeenCalled();
+    await userEvent.click(button());
+    await userEvent.keyboard("{Enter}");
+    expect(onKeyed).toHaveBeenCalledOnce();
+  });
+
   it("is filtered as one types; Esc closes it and changes nothing", async () => {
     const heard = open("qwen3:8b");
     await userEvent.click(button());

@@ -13,6 +13,8 @@ interface ModelPickerProps {
   /** null: none is chosen yet; as soon as the models are known, one is. */
   value: string | null;
   onChange: (model: string) => void;
+  /** It was chosen with the keyboard. Takes the focus, which else goes back to the button. */
+  onKeyed?: (() => void) | undefined;
   /** Where the list opens when there is room. */
   side?: Side | undefined;
   disabled?: boolean | undefined;
@@ -20,7 +22,8 @@ interface ModelPickerProps {
 }
 
 /** A button with the model's name; it opens the list of all that may be used. */
-export function ModelPicker({ value, onChange, side = "bottom", disabled, className }: ModelPickerProps) {
+export function ModelPicker(props: ModelPickerProps) {
+  const { value, onChange, onKeyed, side = "bottom", disabled, className } = props;
   const result = useModels();
   const [open, setOpen] = useState(false);
   const button = useRef<HTMLButtonElement>(null);
@@ -37,10 +40,11 @@ export function ModelPicker({ value, onChange, side = "bottom", disabled, classN
     setOpen(false);
     if (refocus) button.current?.focus();
   };
-  const choose = (name: string) => {
+  const choose = (name: string, byKey: boolean) => {
     usePreferences.setState({ lastModel: name });
     close(true);
     onChange(name);
+    if (byKey) onKeyed?.();
   };
   return (
     <>

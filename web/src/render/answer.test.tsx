@@ -130,10 +130,12 @@ describe("an answer", () => {
 
   test("says how long it thought", () => {
     vi.useFakeTimers({ toFake: ["performance"] });
-    const { rerender } = render(<Answer content="" thinking="hm" streaming />);
+    const heard = vi.fn();
+    const { rerender } = render(<Answer content="" thinking="hm" streaming onThought={heard} />);
     expect(screen.getByRole("button", { name: "Thinking…" })).toBeTruthy();
     vi.advanceTimersByTime(12_000);
-    rerender(<Answer content="Yes" thinking="hm" streaming />);
+    rerender(<Answer content="Yes" thinking="hm" streaming onThought={heard} />);
+    expect(heard).toHaveBeenCalledExactlyOnceWith(12);
     expect(screen.getByRole("button", { name: "Thought for 12 s" })).toBeTruthy();
     vi.useRealTimers();
   });

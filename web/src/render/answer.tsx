@@ -16,6 +16,8 @@ export interface AnswerProps {
   first?: boolean;
   /** How long the model has thought, in seconds, when that is known. */
   thinkingSeconds?: number | null;
+  /** This page has seen it think, for so many seconds. */
+  onThought?: ((seconds: number) => void) | undefined;
 }
 
 /** Characters; shorter answers are drawn at once. */
@@ -23,7 +25,7 @@ const SHORT = 1_000;
 
 /** An answer of a model: Markdown, and nothing that the model could do to the page or its user. */
 export const Answer = memo(function Answer(props: AnswerProps) {
-  const { content, thinking, streaming, first = false, thinkingSeconds = null } = props;
+  const { content, thinking, streaming, first = false, thinkingSeconds = null, onThought } = props;
   // An id may not begin with everything that React puts into one.
   const prefix = `m${useId().replace(/\W/g, "")}`;
   const parts = separate(content, streaming);
@@ -36,7 +38,9 @@ export const Answer = memo(function Answer(props: AnswerProps) {
   const Blocks = useBlocks();
   return (
     <div ref={box} className="answer" aria-busy={!isDue || undefined}>
-      {reasoning ? <Thinking text={reasoning} running={thinks} prefix={prefix} seconds={thinkingSeconds} /> : null}
+      {reasoning ? (
+        <Thinking text={reasoning} running={thinks} prefix={prefix} seconds={thinkingSeconds} onMeasured={onThought} />
+      ) : null}
       <div className={isDue ? "answer-text" : "answer-text is-coming"}>
         {isDue && Blocks ? <Blocks text={text} streaming={streaming} prefix={prefix} /> : <PlainText text={text} />}
       </div>

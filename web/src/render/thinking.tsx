@@ -14,12 +14,14 @@ interface ThinkingProps {
   prefix: string;
   /** How long it took, when that is known. */
   seconds: number | null;
+  /** It was watched from the beginning to the end, and took so many seconds. */
+  onMeasured?: ((seconds: number) => void) | undefined;
 }
 
 /** The reasoning of a model, folded. */
-export function Thinking({ text, running, prefix, seconds }: ThinkingProps) {
+export function Thinking({ text, running, prefix, seconds, onMeasured }: ThinkingProps) {
   const [open, setOpen] = useState(useOpenness.getState().open);
-  const measured = useSeconds(running, text);
+  const measured = useSeconds(running, text, onMeasured);
   const id = useId();
   const toggle = () => {
     useOpenness.setState({ open: !open });
@@ -38,7 +40,7 @@ export function Thinking({ text, running, prefix, seconds }: ThinkingProps) {
   );
 }
 
-function Text({ text, running, prefix }: Omit<ThinkingProps, "seconds">) {
+function Text({ text, running, prefix }: Pick<ThinkingProps, "text" | "running" | "prefix">) {
   const Blocks = useBlocks();
   return Blocks ? <Blocks text={text} streaming={running} prefix={prefix} /> : <PlainText text={text} />;
 }
@@ -54,14 +56,20 @@ export function labelOf(running: boolean, seconds: number | null): string {
 const BEGINNING = 400;
 
 /** How long it thinks, when this page sees it from the beginning to the end. */
-function useSeconds(running: boolean, text: string): number | null {
+function useSeconds(running: boolean, text: string, onMeasured: ThinkingProps["onMeasured"]): number | null {
   const [seconds, setSeconds] = useState<number | null>(null);
   const isBeginning = useRef(running && text.length < BEGINNING);
+  const begun = useRef<number | null>(null);
   useEffect(() => {
-    if (!running || !isBeginning.current) return;
-    isBeginning.current = false;
-    const begun = performance.now();
-    return () => setSeconds((performance.now() - begun) / 1_000);
-  }, [running]);
+    if (running && isBeginning.current) {
+      isBeginning.current = false;
+      begun.current = performance.now();
+    }
+    if (running || begun.current === null) return;
+    const taken = (performance.now() - begun.current) / 1_000;
+    begun.current = null;
+    setSeconds(taken);
+    onMeasured?.(taken);
+  }, [running, onMeasured]);
   return seconds;
 }

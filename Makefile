@@ -10,7 +10,7 @@ STATIC := llmgate/daemon/static
 PAGE := $(STATIC)/index.html
 
 .DEFAULT_GOAL := help
-.PHONY: help demo cluster-demo serve setup check test page services bench-quick bench-cluster bench-start bench-lists bench-tui bench-chat fuzz lock wheel example docs pictures clean
+.PHONY: help demo cluster-demo serve setup check test trust page services bench-quick bench-cluster bench-start bench-lists bench-tui bench-chat fuzz lock wheel example docs pictures clean
 
 help: ## This list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -41,11 +41,14 @@ test: setup page services ## Set everything up and run every test
 	$(BIN)/ruff check .
 	@# Types and the page are checked in the time that the tests leave over, and what came of it is told after them.
 	@(nice -n 19 $(BIN)/mypy && nice -n 19 $(BIN)/lint-imports && nice -n 19 $(NPM) run -s check && nice -n 19 $(NPM) -s test) >$(VENV)/types.log 2>&1 & types=$$!; \
-	  (set -x; $(BIN)/pytest -n 2 --maxschedchunk 2 -m "not alone"); tests=$$?; \
+	  (set -x; $(BIN)/pytest -n 2 --maxschedchunk 2 -m "not alone and not long"); tests=$$?; \
 	  wait $$types; types=$$?; cat $(VENV)/types.log; exit $$((tests || types))
-	$(BIN)/pytest -m alone
+	$(BIN)/pytest -m "alone and not long"
 
 page: $(PAGE) ## Build the chat page
+
+trust: setup page services ## The long tests, in real times (about a minute)
+	$(BIN)/pytest -m long
 
 services: ## Install the servers that tests start privately (Debian packages)
 	@sh tests/services/install.sh

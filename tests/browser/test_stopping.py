@@ -88,15 +88,15 @@ async def test_escape_stops_as_well(stage: Stage) -> None:
         await tab.answered("One two")
 
 
-@pytest.mark.parametrize("button", ["Leave the line", "Cancel"])
-async def test_who_leaves_the_line_never_reaches_the_upstream(stage: Stage, button: str) -> None:
+@pytest.mark.parametrize("place", [".queue", ".composer"])
+async def test_who_leaves_the_line_never_reaches_the_upstream(stage: Stage, place: str) -> None:
     async with stage.visitor() as tab:
-        async with stage.busy(f"leave-{button}"):
+        async with stage.busy(f"leave-{place}"):
             number = len(stage.ollama.requests)
             await tab.ask("Never answered.")
             await tab.sees("You are next", within=tab.queue_card)
             since = now()
-            await tab.button(button).click()
+            await tab.page.locator(place).get_by_role("button", name="Leave the line").click()
             await out_of_line(stage, since)
             await tab.settled()
         await tab.sees("This question has no answer.")
@@ -285,6 +285,7 @@ async def test_a_network_that_goes_silent_is_noticed(browser: Browser, tmp_path:
             await silence(stage, SHORT_GRACE, PING)
 
 
+@pytest.mark.long
 @pytest.mark.slow
 async def test_a_network_that_goes_silent_is_noticed_in_the_real_times(browser: Browser, tmp_path: Path) -> None:
     async with open_stage(tmp_path / "state", browser) as stage:

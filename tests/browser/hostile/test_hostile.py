@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Iterator, Sequence
-from pathlib import Path
 from typing import Final, Literal
 
 import pytest
@@ -15,7 +14,8 @@ import pytest_asyncio
 from playwright.async_api import expect
 
 from tests.browser.harness import Tab, person
-from tests.browser.hostile.corpus import CALL, CORPUS, HOST, Case
+from tests.browser.hostile import html, links, shapes
+from tests.browser.hostile.corpus import CALL, HOST, Case
 from tests.browser.hostile.trap import Trap, set_up
 from tests.browser.hostile.world import EVIL_CLIENT, EVIL_MODEL, PICTURE, TABS, World, open_world
 from tests.browser.stage import PASSWORD
@@ -62,52 +62,14 @@ async def world(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[World
         yield opened
 
 
-# -- the trap itself
-
-
-@pytest.mark.parametrize(
-    ("what", "noticed"),
-    [
-        (f"{CALL}", "a script ran"),
-        (f"document.body.insertAdjacentHTML('beforeend', '<img src=x onerror={CALL}>')", "stopped by the policy only"),
-        (f"new Image().src = 'https://{HOST}/x.png'", "stopped by the policy only"),
-        ("document.body.append(document.createElement('iframe'))", "a frame"),
-        (f"window.open('https://{HOST}/')", "a window"),
-        ("alert(1)", "a dialog"),
-        ("setTimeout(() => { throw new Error('x') })", "uncaught"),
-        (f"location.href = 'https://{HOST}/'", "asked for"),
-    ],
-)
-async def test_the_trap_notices(world: World, what: str, noticed: str) -> None:
-    async with person(world.stage.browser) as context:
-        trap = await set_up(context, world.stage.url, world.witness)
-        page = await context.new_page()
-        trap.watch(page)
-        await page.goto(f"{world.stage.url}/#/login")
-        await page.get_by_label("Password", exact=True).wait_for()
-        assert trap.caught == []
-        await page.evaluate(f"() => {{ setTimeout(() => {{ {what} }}) }}")
-        await trap.first()
-        assert any(noticed in one for one in trap.caught), trap.caught
-
-
-async def test_the_witness_sees_connections(world: World) -> None:
-    async with person(world.stage.browser) as context:
-        page = await context.new_page()
-        await page.evaluate(f"document.head.innerHTML = '<link rel=preconnect href=https://{HOST}>'")
-        await world.witness.first()
-        await page.close()
-    world.witness.connections = 0
-
-
 # -- answers
 
 
-def conversations() -> Iterator[list[Case]]:
-    """All cases, as they are said in one conversation after another."""
+def conversations(cases: Sequence[Case], most: int = MOST_TURNS) -> Iterator[list[Case]]:
+    """The cases, as they are said in one conversation after another."""
     said: list[Case] = []
-    for case in CORPUS:
-        if len(said) == MOST_TURNS or sum(len(one.text) for one in [*said, case]) > MOST_CHARACTERS:
+    for case in cases:
+        if len(said) == most or sum(len(one.text) for one in [*said, case]) > MOST_CHARACTERS:
             yield said
             said = []
         said.append(case)
@@ -139,41 +101,18 @@ async def looked_at(tab: Tab, trap: Trap, cases: Sequence[Case], how: str) -> No
     assert await tab.page.evaluate(FAULTS) == [], trap.showing
 
 
-async def follow_links(tab: Tab, trap: Trap, known: set[str]) -> None:
-    """With the left and the middle button. They open beside the page, which stays as it is."""
-    address = tab.page.url
-    for href in await tab.page.evaluate(LINKS):
-        if href in known:
-            continue
-        known.add(href)
-        trap.showing = f"following {href[:200]}"
-        link = (await tab.page.evaluate_handle(LINK, href)).as_element()
-        assert link is not None
-        if href.startswith("mailto:") or not await link.is_visible():
-            continue
-        for button in BUTTONS:
-            await trap.followed(link, button)
-    await tab.page.evaluate("document.querySelectorAll('article .footnote-link').forEach((one) => one.click())")
-    await trap.settled(tab.page)
-    assert tab.page.url == address
-
-
 async def test_nothing_of_an_answer_gets_through(world: World) -> None:
-    todo = conversations()
-    known: set[str] = set()
+    todo = conversations([*html.ALL, *shapes.ALL])
 
     async def visit() -> None:
         async with world.visitor() as (tab, trap):
             for cases in todo:
                 await told(tab, trap, cases)
                 await read_again(tab, trap, cases)
-                async with trap.links_lead_somewhere():
-                    await follow_links(tab, trap, known)
 
     async with asyncio.TaskGroup() as tasks:
         for _ in range(TABS):
             tasks.create_task(visit())
-    assert len(known) > 30
 
 
 # -- everything else that others write
@@ -209,7 +148,7 @@ async def test_a_question_becomes_a_title(world: World, question: str) -> None:
             saved = await download.value
             assert saved.suggested_filename.startswith("chat-")
             assert not set(saved.suggested_filename) & set("<>/\\:\"'\u202e\u2066")
-            assert Path(await saved.path()).stat().st_size > 0
+            assert await saved.failure() is None
         await tab.conversations.first.press("F2")
         await tab.page.keyboard.press("Escape")
         await tab.conversations.first.press("Delete")
@@ -273,3 +212,81 @@ async def test_names_are_text_wherever_they_are_shown(world: World) -> None:
         await form.get_by_role("button", name="Create", exact=True).click()
         await tab.page.get_by_role("dialog", name="The key").wait_for()
         await trap.settled(tab.page)
+
+
+# -- links: from here on there are connections to other places
+
+
+async def follow_links(tab: Tab, trap: Trap, known: set[str]) -> None:
+    """With the left and the middle button. They open beside the page, which stays as it is."""
+    address = tab.page.url
+    for href in await tab.page.evaluate(LINKS):
+        if href in known:
+            continue
+        known.add(href)
+        link = (await tab.page.evaluate_handle(LINK, href)).as_element()
+        assert link is not None
+        if href.startswith("mailto:"):
+            continue
+        trap.showing = f"following {href[:200]}"
+        for button in BUTTONS:
+            await trap.followed(link, button)
+    await tab.page.evaluate("document.querySelectorAll('article .footnote-link').forEach((one) => one.click())")
+    await trap.settled(tab.page)
+    assert tab.page.url == address
+
+
+async def test_links_lead_nowhere_but_beside_the_page(world: World) -> None:
+    known: set[str] = set()
+    all_told = asyncio.Barrier(TABS)
+
+    async def visit(cases: list[Case]) -> None:
+        async with world.visitor() as (tab, trap):
+            await told(tab, trap, cases)
+            await read_again(tab, trap, cases)
+            await all_told.wait()
+            assert trap.sprung() == []
+            async with trap.links_lead_somewhere():
+                await follow_links(tab, trap, known)
+
+    async with asyncio.TaskGroup() as tasks:
+        for cases in conversations(links.ALL, -(-len(links.ALL) // TABS)):
+            tasks.create_task(visit(cases))
+    assert len(known) > 30
+
+
+# -- the trap itself
+
+
+@pytest.mark.parametrize(
+    ("what", "noticed"),
+    [
+        (f"{CALL}", "a script ran"),
+        (f"document.body.insertAdjacentHTML('beforeend', '<img src=x onerror={CALL}>')", "stopped by the policy only"),
+        (f"new Image().src = 'https://{HOST}/x.png'", "stopped by the policy only"),
+        ("document.body.append(document.createElement('iframe'))", "a frame"),
+        (f"window.open('https://{HOST}/')", "a window"),
+        ("alert(1)", "a dialog"),
+        ("setTimeout(() => { throw new Error('x') })", "uncaught"),
+        (f"location.href = 'https://{HOST}/'", "asked for"),
+    ],
+)
+async def test_the_trap_notices(world: World, what: str, noticed: str) -> None:
+    async with person(world.stage.browser) as context:
+        trap = await set_up(context, world.stage.url, world.witness)
+        page = await context.new_page()
+        trap.watch(page)
+        await page.goto(f"{world.stage.url}/#/login")
+        await page.get_by_label("Password", exact=True).wait_for()
+        assert trap.caught == []
+        await page.evaluate(f"() => {{ setTimeout(() => {{ {what} }}) }}")
+        await trap.catches(noticed)
+
+
+async def test_the_witness_sees_connections(world: World) -> None:
+    async with person(world.stage.browser) as context:
+        page = await context.new_page()
+        await page.evaluate(f"document.head.innerHTML = '<link rel=preconnect href=https://{HOST}>'")
+        await world.witness.first()
+        await page.close()
+    world.witness.connections = 0

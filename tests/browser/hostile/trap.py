@@ -87,16 +87,19 @@ class Trap:
     saves: bool = False
     """Whether files are saved because the test wants it."""
     following: bool = False
+    has_followed: bool = False
     _sprung: asyncio.Event = field(default_factory=asyncio.Event)
 
     def catch(self, what: str) -> None:
         self.caught.append(f"{self.showing}: {what}")
         self._sprung.set()
 
-    async def first(self) -> None:
-        """Wait until something is caught. Raises TimeoutError."""
+    async def catches(self, what: str) -> None:
+        """Wait until this is caught. Raises TimeoutError."""
         async with asyncio.timeout(_WAIT):
-            await self._sprung.wait()
+            while not any(what in one for one in self.caught):
+                self._sprung.clear()
+                await self._sprung.wait()
 
     def _ran(self, *_: object) -> None:
         self.catch("a script ran")
@@ -142,7 +145,7 @@ class Trap:
     @asynccontextmanager
     async def links_lead_somewhere(self) -> AsyncIterator[None]:
         """Meanwhile other places can be opened, and answer."""
-        self.following = True
+        self.following = self.has_followed = True
         await self.context.route(_ELSEWHERE, self._answer)
         yield
         await self.context.unroute(_ELSEWHERE)
@@ -166,8 +169,8 @@ class Trap:
         await page.evaluate(_SETTLED)
 
     def sprung(self) -> list[str]:
-        """All of it, with what only the witness saw."""
-        if self.witness.connections:
+        """All of it, with what only the witness saw, unless there were links to follow."""
+        if self.witness.connections and not self.has_followed:
             return [*self.caught, f"{self.witness.connections} connections to other hosts"]
         return self.caught
 

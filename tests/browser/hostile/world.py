@@ -1,4 +1,4 @@
-"""A gateway whose upstream is hostile, a browser, and visitors in whose tabs everything that gets through is noticed."""
+"""A gateway whose upstream is hostile, a browser, and visitors in whose tabs nothing gets through unnoticed."""
 
 from __future__ import annotations
 
@@ -53,14 +53,17 @@ class World:
             await tab.go()
             await tab.ready()
             yield tab, trap
-            assert tab.trouble == []
-            assert trap.sprung() == []
+            trouble = [*trap.sprung(), *tab.trouble]
+            assert not trouble, "\n".join(trouble)
 
 
 @asynccontextmanager
 async def open_world(state: Path) -> AsyncIterator[World]:
     fake = HostileOllama(models=("llama3.2:latest", EVIL_MODEL))
     fake.default = Script(interval=INTERVAL)
-    async with witness() as seen, chromium(None, seen.argument) as browser:
-        async with open_stage(state, browser, fake=fake, slots=TABS) as stage:
-            yield World(stage, seen)
+    async with (
+        witness() as seen,
+        chromium(None, seen.argument) as browser,
+        open_stage(state, browser, fake=fake, slots=TABS) as stage,
+    ):
+        yield World(stage, seen)

@@ -131,6 +131,14 @@ export function putTitle(client: QueryClient, id: string, title: string, by: Con
   );
 }
 
+/** Gives a conversation the title that it has in the list, once it is in there. */
+export function takeListedTitle(client: QueryClient, id: string): void {
+  const lists = client.getQueriesData<InfiniteData<Page<Conversation>>>({ queryKey: ["conversations", "list"] });
+  const all = lists.flatMap(([, list]) => list?.pages.flatMap((page) => page.data) ?? []);
+  const found = all.find((one) => one.id === id);
+  if (found) putTitle(client, id, found.title, found.titled_by);
+}
+
 export function useSessions() {
   return useQuery({
     queryKey: keys.sessions,

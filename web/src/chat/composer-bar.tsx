@@ -67,7 +67,7 @@ function StopButton({ view, actions }: { view: View; actions: Actions }) {
       onClick={actions.stop}
       title={`${label} (Esc)`}
     >
-      {label}
+      {inLine ? <span className="composer-leave">{label}</span> : label}
     </Button>
   );
 }

@@ -59,6 +59,13 @@ describe("an accepted question", () => {
     expect(draftOf("new")).toBe("");
   });
 
+  it("takes its title from the list", async () => {
+    const listed = { id: "C1", title: "Why", titled_by: "auto" };
+    client.setQueryData(["conversations", "list", ""], { pages: [{ data: [listed], next: null }], pageParams: [null] });
+    accepted();
+    await vi.waitFor(() => expect(cached()).toMatchObject({ title: "Why" }));
+  });
+
   it("does not lead away from where its user has gone meanwhile", () => {
     useChats.setState({ fresh: "new-other" });
     accepted();

@@ -1,5 +1,5 @@
 import type { QueryClient } from "@tanstack/react-query";
-import { keys, putTitle } from "../api/queries";
+import { keys, putTitle, takeListedTitle } from "../api/queries";
 import type { ConversationDetail, Message, ProblemDocument, ServerFrame } from "../api/types";
 import { adopt, type Chat, changeChat, chatOf, freshChat, keepEnding, nameMessages, useChats } from "./chats";
 import { dropDraft, NEW_CHAT } from "./drafts";
@@ -12,7 +12,7 @@ type Frame<Type extends ServerFrame["type"]> = Extract<ServerFrame, { type: Type
 const LISTS = ["conversations", "list"] as const;
 const LONGEST_TITLE = 60;
 
-/** What the daemon calls a conversation at first: the first line of its question. */
+/** What a conversation is called until the list says what the daemon calls it: by the first line of its question. */
 function titleOf(content: string): string {
   const line = content.trim().split("\n", 1)[0] ?? "";
   if (line.length <= LONGEST_TITLE) return line || "New chat";
@@ -137,7 +137,7 @@ export class PageEffects implements Effects {
       this.arrived(conversation);
       freshChat();
     }
-    void this.client.invalidateQueries({ queryKey: LISTS });
+    void this.client.invalidateQueries({ queryKey: LISTS }).then(() => takeListedTitle(this.client, conversation));
   }
 
   /** With a question the daemon also keeps which model it went to, and how that was set. */

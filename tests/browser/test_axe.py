@@ -12,8 +12,9 @@ from typing import Any, Final
 import pytest
 import pytest_asyncio
 
+from llmgate.daemon.store.chats import conversations
 from tests.browser.harness import DESKTOP, PHONE, Tab, person
-from tests.browser.picture_world import NAME, furnish
+from tests.browser.picture_world import NAME, QUESTION, furnish
 from tests.browser.pictures import PREFERENCES, SCENES, Act, crowded, open_conversation
 from tests.browser.stage import Stage, log_in
 
@@ -192,6 +193,8 @@ async def test_nothing_serious(furnished: Stage, desktop: Tab, phone: Tab, scree
         found = await look(tab)
         await tab.page.goto("about:blank")
     furnished.ollama.forget_scripts()
+    async with furnished.gateway.services.database.begin() as tx:  # "the conversation" is the one that was furnished
+        await tx.execute(conversations.delete().where(conversations.c.title.startswith(QUESTION[:20])))
     lesser = [one for one in found if one["impact"] not in SERIOUS]
     if lesser:
         print(f"{screen}, {size}: {told(lesser)}")  # noqa: T201 - shown beside a failure, or with -s

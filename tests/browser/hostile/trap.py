@@ -13,12 +13,14 @@ from playwright.async_api import (
     BrowserContext,
     ConsoleMessage,
     Dialog,
+    Download,
     ElementHandle,
     Frame,
     Page,
     Request,
     Route,
     WebError,
+    WebSocket,
 )
 
 from tests.browser.hostile.case import HOST
@@ -155,13 +157,21 @@ class Trap:
         if frame.parent_frame is not None or not frame.url.startswith((f"{self.url}/", "about:blank")):
             self.catch(f"led to {frame.url[:200]}")
 
+    def _downloaded(self, download: Download) -> None:
+        if not self.saves:
+            self.catch(f"a download: {download.url[:200]}")
+
+    def _connected(self, socket: WebSocket) -> None:
+        if not self._is_ours(socket.url):
+            self.catch(f"a socket to {socket.url[:200]}")
+
     def watch(self, page: Page) -> None:
         """For tabs of the page, not for what its links open."""
         page.on("framenavigated", self._navigated)
         page.on("frameattached", lambda frame: self.catch(f"a frame: {frame.url[:200]}"))
-        page.on("download", lambda download: self.saves or self.catch(f"a download: {download.url[:200]}"))
+        page.on("download", self._downloaded)
         page.on("worker", lambda worker: self.catch(f"a worker: {worker.url[:200]}"))
-        page.on("websocket", lambda socket: self._is_ours(socket.url) or self.catch(f"a socket to {socket.url[:200]}"))
+        page.on("websocket", self._connected)
         page.on("crash", lambda _: self.catch("the page crashed"))
 
     async def settled(self, page: Page) -> None:

@@ -8,6 +8,17 @@ import { defineConfig } from "vitest/config";
 
 const OUT = "../llmgate/daemon/static";
 
+const ALL = ["src/**/*.test.{ts,tsx}"];
+/** Tests that need a document, or the storage of a browser. All others are quicker without. */
+const WITH_PAGE = [
+  "src/**/*.test.tsx",
+  "src/account/pure.test.ts",
+  "src/api/*.test.ts",
+  "src/chat/{small,streams}.test.ts",
+  "src/conversations/download.test.ts",
+  "src/options/*.test.ts",
+];
+
 /** The daemon sends what is compressed here, and compresses nothing itself. */
 function precompress(): Plugin {
   return {
@@ -54,11 +65,16 @@ export default defineConfig({
     license: { fileName: "licenses.md" },
   },
   test: {
-    environment: "jsdom",
-    include: ["src/**/*.test.{ts,tsx}"],
-    setupFiles: ["src/ui/testing.ts"],
     restoreMocks: true,
+    pool: "threads",
     // Nothing is measured by it: a machine that has much to do is no reason to fail.
     testTimeout: 30_000,
+    projects: [
+      { extends: true, test: { name: "pure", environment: "node", isolate: false, include: ALL, exclude: WITH_PAGE } },
+      {
+        extends: true,
+        test: { name: "page", environment: "jsdom", setupFiles: ["src/ui/testing.ts"], include: WITH_PAGE },
+      },
+    ],
   },
 });

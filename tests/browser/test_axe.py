@@ -50,6 +50,11 @@ async def login(stage: Stage, tab: Tab) -> None:
     await tab.page.get_by_label("Name").fill(NAME)
 
 
+async def queue(stage: Stage, tab: Tab) -> None:
+    await tab.ask(QUESTION)
+    await tab.sees("in line", within=tab.queue_card)
+
+
 async def register(stage: Stage, tab: Tab) -> None:
     await leave(tab)
     await tab.go("#/register?token=llmr_nonsense")
@@ -77,9 +82,10 @@ async def secret(stage: Stage, tab: Tab) -> None:
     await tab.go("#/account/keys")
     await tab.button("Create a key").click()
     form = tab.page.get_by_role("dialog", name="Create an API key")
-    await form.get_by_label("Name").fill("Looked at")
+    size = "phone" if await tab.button("Open the menu").count() else "desktop"
+    await form.get_by_label("Name").fill(f"Looked at on {size}")
     await form.get_by_role("button", name="Create", exact=True).click()
-    await tab.page.get_by_role("dialog", name=re.compile("The key looked-at-")).wait_for()
+    await tab.page.get_by_role("dialog", name=re.compile("The key looked-at-on-")).wait_for()
 
 
 async def details(stage: Stage, tab: Tab) -> None:
@@ -118,6 +124,7 @@ async def deleting(stage: Stage, tab: Tab) -> None:
 
 MORE: Final[Mapping[str, Act]] = {
     "login": login,
+    "queue": queue,
     "register": register,
     "wrong-password": wrong_password,
     "secret": secret,
@@ -127,7 +134,9 @@ MORE: Final[Mapping[str, Act]] = {
     "temporary": temporary,
     "deleting": deleting,
 }
-SCREENS: Final[Mapping[str, Act]] = {**SCENES, **MORE}
+SAME: Final = {"conversation-end"}
+"""Pictures of what is on another one, further down."""
+SCREENS: Final[Mapping[str, Act]] = {name: act for name, act in {**SCENES, **MORE}.items() if name not in SAME}
 
 
 # -- looking
@@ -177,6 +186,13 @@ async def look(tab: Tab) -> Violations:
     return [*found, *({**one, "id": f"{one['id']}, in the dark"} for one in dark)]
 
 
+async def forget(stage: Stage) -> None:
+    """What a test has asked: "the conversation" is the one that was furnished."""
+    stage.ollama.forget_scripts()
+    async with stage.gateway.services.database.begin() as tx:
+        await tx.execute(conversations.delete().where(conversations.c.title.startswith(QUESTION[:20])))
+
+
 def told(violations: Violations) -> str:
     return json.dumps(violations, indent=1)
 
@@ -186,15 +202,13 @@ def told(violations: Violations) -> str:
 async def test_nothing_serious(furnished: Stage, desktop: Tab, phone: Tab, screen: str, size: str) -> None:
     tab = desktop if size == "desktop" else phone
     async with AsyncExitStack() as stack:
+        stack.push_async_callback(forget, furnished)
         if screen == "queue":
             await stack.enter_async_context(crowded(furnished))
+        stack.push_async_callback(tab.page.goto, "about:blank")
         await begin(furnished, tab)
         await SCREENS[screen](furnished, tab)
         found = await look(tab)
-        await tab.page.goto("about:blank")
-    furnished.ollama.forget_scripts()
-    async with furnished.gateway.services.database.begin() as tx:  # "the conversation" is the one that was furnished
-        await tx.execute(conversations.delete().where(conversations.c.title.startswith(QUESTION[:20])))
     lesser = [one for one in found if one["impact"] not in SERIOUS]
     if lesser:
         print(f"{screen}, {size}: {told(lesser)}")  # noqa: T201 - shown beside a failure, or with -s

@@ -228,7 +228,7 @@ async def test_the_schema_is_shown_and_brought_up_to_date(tmp_path: Path, new_da
     newest = (await llmgate("db", "status", *file, "-o", "json")).ok().json
     assert (newest["revision"], newest["pending"]) == (newest["newest"], [])
     assert "newest schema already" in (await llmgate("db", "upgrade", *file)).ok().err
-    assert "0002" in (await llmgate("db", "status", *file)).ok().out
+    assert newest["revision"] in (await llmgate("db", "status", *file)).ok().out
     async with opened(url) as database, database.begin() as tx:
         await tx.execute(text("UPDATE alembic_version SET version_num = '9999'"))
     newer = await llmgate("db", "status", *file)

@@ -123,7 +123,7 @@ describe("API keys", () => {
     await screen.findByText("No keys yet");
     await press("Create a key");
     const dialog = within(screen.getByRole("dialog", { name: "Create an API key" }));
-    expect(dialog.getByText(/An ending is added so that names never clash/)).toBeTruthy();
+    expect(dialog.getByText(/An ending of your own is added/)).toBeTruthy();
     await userEvent.type(dialog.getByLabelText("Name"), "My Laptop");
     expect(dialog.getByText(/It will be called my-laptop-…/)).toBeTruthy();
     await userEvent.selectOptions(dialog.getByLabelText("Expires"), "Never");

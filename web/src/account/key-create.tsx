@@ -64,8 +64,8 @@ function NameField({ form, onChange, error }: PartProps) {
       label="Name"
       hint={
         name === ""
-          ? "What it is for, like laptop or editor. An ending is added so that names never clash."
-          : `It will be called ${name}-…: an ending is added so that names never clash.`
+          ? "What it is for, like laptop or editor. An ending of your own is added."
+          : `It will be called ${name}-… with an ending of your own, so that it is nobody else's.`
       }
       error={error}
       value={form.name}

@@ -116,7 +116,7 @@ describe("the splitter", () => {
     // Behind indented code the parser takes some lists for a paragraph, against CommonMark; blocks do not.
     const lines = LINES.filter((line) => !/^( {4}|\t)/.test(line));
     let boundaries = 0;
-    for (let seed = 1; seed <= 2000; seed += 1) {
+    for (let seed = 1; seed <= 800; seed += 1) {
       const text = `${random(seed, 3 + (seed % 12), lines)}\n`;
       const blocks = splitAll(text);
       boundaries += blocks.length - 1;
@@ -125,7 +125,7 @@ describe("the splitter", () => {
         `seed ${seed}: ${JSON.stringify(text)}`,
       ).toEqual(shapes(text));
     }
-    expect(boundaries).toBeGreaterThan(2_000);
+    expect(boundaries).toBeGreaterThan(800);
   });
 
   test("knows code and math by itself", () => {

@@ -34,7 +34,7 @@ PHONE: Final = (390, 844)
 DESKTOP: Final = (1280, 860)
 NARROW: Final = 600
 """Windows that are not so wide are those of phones: with a finger, whose Enter makes a new line."""
-WAIT_MS: Final = 10_000
+WAIT_MS: Final = 30_000
 """Longest wait for anything on the page: two cores are shared with everything else."""
 
 _EXPECTED: Final = re.compile(r"Failed to load resource: the server responded with a status of (401|403|409|429|503)")

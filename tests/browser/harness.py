@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import re
 import shutil
@@ -36,6 +37,8 @@ NARROW: Final = 600
 """Windows that are not so wide are those of phones: with a finger, whose Enter makes a new line."""
 WAIT_MS: Final = 30_000
 """Longest wait for anything on the page: two cores are shared with everything else."""
+VISIT_SECONDS: Final = 300.0
+"""Longest visit: some of the browser's own calls have no deadline, and a test must not hang."""
 
 _EXPECTED: Final = re.compile(r"Failed to load resource: the server responded with a status of (401|403|409|429|503)")
 """What Chromium says of an answer that the page deals with by itself."""
@@ -176,9 +179,11 @@ async def person(
     )
     context.set_default_timeout(WAIT_MS)
     try:
-        yield context
+        async with asyncio.timeout(VISIT_SECONDS):
+            yield context
     finally:
-        await context.close()
+        async with asyncio.timeout(WAIT_MS / 1000):
+            await context.close()
 
 
 @asynccontextmanager

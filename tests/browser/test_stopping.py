@@ -132,7 +132,10 @@ async def go_elsewhere(tab: Tab) -> float:
 
 async def log_out(tab: Tab) -> float:
     await tab.account("Log out")
-    return now()
+    since = now()
+    # Chromium may never close a window in the middle of the reload that follows.
+    await tab.page.get_by_role("heading", name="Log in").wait_for()
+    return since
 
 
 LEAVING = [close_page, close_page_as_people_do, close_window, go_elsewhere, log_out]

@@ -104,12 +104,21 @@ class Tab:
         """The list at the side."""
         return self.page.get_by_role("navigation", name="Conversations").locator("a.conv-link")
 
+    @property
+    def is_phone(self) -> bool:
+        window = self.page.viewport_size
+        return window is not None and window["width"] < NARROW
+
+    async def open_side(self) -> None:
+        """Show the list of conversations, which is always there where the window is wide."""
+        if self.is_phone:
+            await self.button("Open the menu").click()
+
     async def ask(self, text: str) -> None:
         """Ask, and wait until the question is shown."""
         count = await self.questions.count()
         await self.field.fill(text)
-        window = self.page.viewport_size
-        if window is not None and window["width"] < NARROW:
+        if self.is_phone:
             await self.button("Send").tap()
         else:
             await self.field.press("Enter")

@@ -125,23 +125,20 @@ async def shortcuts(stage: Stage, tab: Tab) -> None:
 
 async def drawer(stage: Stage, tab: Tab) -> None:
     await open_conversation(tab)
-    if await tab.button("Open the menu").count():
-        await tab.button("Open the menu").click()
+    await tab.open_side()
     await tab.conversations.first.wait_for()
 
 
 async def search(stage: Stage, tab: Tab) -> None:
     await tab.ready()
-    if await tab.button("Open the menu").count():
-        await tab.button("Open the menu").click()
+    await tab.open_side()
     await tab.page.get_by_role("searchbox").fill("the")
     await expect(tab.page.locator(".conv-title mark").first).to_be_visible()
 
 
 async def menu(stage: Stage, tab: Tab) -> None:
     await tab.ready()
-    if await tab.button("Open the menu").count():
-        await tab.button("Open the menu").click()
+    await tab.open_side()
     await tab.page.locator(".frame-user-button").click()
     await tab.page.get_by_role("menuitem", name="Log out").wait_for()
 

@@ -82,7 +82,7 @@ async def secret(stage: Stage, tab: Tab) -> None:
     await tab.go("#/account/keys")
     await tab.button("Create a key").click()
     form = tab.page.get_by_role("dialog", name="Create an API key")
-    size = "phone" if await tab.button("Open the menu").count() else "desktop"
+    size = "phone" if tab.is_phone else "desktop"
     await form.get_by_label("Name").fill(f"Looked at on {size}")
     await form.get_by_role("button", name="Create", exact=True).click()
     await tab.page.get_by_role("dialog", name=re.compile("The key looked-at-on-")).wait_for()
@@ -109,15 +109,13 @@ async def nowhere(stage: Stage, tab: Tab) -> None:
 
 
 async def temporary(stage: Stage, tab: Tab) -> None:
-    if await tab.button("Open the menu").count():
-        await tab.button("Open the menu").click()
+    await tab.open_side()
     await tab.page.get_by_role("button", name="Temporary chat").first.click()
     await tab.sees("This is a temporary chat.")
 
 
 async def deleting(stage: Stage, tab: Tab) -> None:
-    if await tab.button("Open the menu").count():
-        await tab.button("Open the menu").click()
+    await tab.open_side()
     await tab.conversations.first.press("Delete")
     await tab.page.get_by_role("alertdialog").wait_for()
 

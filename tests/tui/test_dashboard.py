@@ -31,6 +31,13 @@ def shown(hand: Hand, panel: str) -> str:
     return "\n".join("".join(text for text, _ in line).rstrip() for line in lines)
 
 
+def depths(hand: Hand) -> list[list[str]]:
+    """How many wait now and the most that ever did: at level 2, at level 5, and in all."""
+    lines = shown(hand, "depth").splitlines()
+    levels = [line.split()[-4:-2] for line in lines if line.startswith(("level 2", "level 5"))]
+    return [*levels, lines[-1].split()[-2:]]
+
+
 @asynccontextmanager
 async def load(site: Site) -> AsyncIterator[list[asyncio.Task[httpx.Response]]]:
     """One request that runs until the gate "go" is opened, and two that wait behind it, at levels 2 and 5."""
@@ -61,11 +68,8 @@ async def test_load_arrives_and_is_answered(hand: Hand) -> None:
     async with load(hand.site) as sent:
         await hand.until(lambda: "first" in shown(hand, "running"), "who runs")
         assert "llama3.2" in shown(hand, "running")
-        await hand.until(lambda: "oldest waits" in hand.text, "the oldest wait")
-        depth = shown(hand, "depth").splitlines()
-        assert [line.split()[-4:-2] for line in depth if line.startswith(("level 2", "level 5"))] == [["1", "1"]] * 2
-        assert depth[-1].startswith("all")
-        assert depth[-1].split()[-2:] == ["2", "2"]
+        await hand.until(lambda: depths(hand) == [["1", "1"], ["1", "1"], ["2", "2"]], "both in line")
+        await hand.seen("oldest waits")
         await hand.seen("1 of 1 slot used")
         await hand.until(lambda: {"editor", "nightly"} <= set(shown(hand, "flows").split()), "who waits")
         hand.site.ollama.release("go")

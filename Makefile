@@ -39,9 +39,10 @@ check test: export PYTHONDONTWRITEBYTECODE :=
 
 test: setup page services ## Set everything up and run every test
 	$(BIN)/ruff check .
+	@# Three at a time on two cores: many tests wait for a broker that dies or for a process that starts.
 	@# Types and the page are checked in the time that the tests leave over, and what came of it is told after them.
 	@(nice -n 19 $(BIN)/mypy && nice -n 19 $(BIN)/lint-imports && nice -n 19 $(NPM) run -s check && nice -n 19 $(NPM) -s test) >$(VENV)/types.log 2>&1 & types=$$!; \
-	  (set -x; $(BIN)/pytest -n 2 --maxschedchunk 2 -m "not alone and not long" || $(ONCE_MORE)); tests=$$?; \
+	  (set -x; $(BIN)/pytest -n 3 --maxschedchunk 2 -m "not alone and not long" || $(ONCE_MORE)); tests=$$?; \
 	  wait $$types; types=$$?; cat $(VENV)/types.log; exit $$((tests || types))
 	$(BIN)/pytest -m "alone and not long" || $(ONCE_MORE)
 # Two cores are not always quick enough for two browsers, or for a broker beside one: what failed is looked at once more
@@ -50,7 +51,7 @@ ONCE_MORE := $(BIN)/pytest --last-failed --last-failed-no-failures none
 
 page: $(PAGE) ## Build the chat page
 
-trust: setup page services ## The long tests, in real times (about a minute)
+trust: setup page services ## The long tests, in real times (about six minutes)
 	$(BIN)/pytest -m long
 
 services: ## Install the servers that tests start privately (Debian packages)

@@ -134,6 +134,11 @@ MORE: Final[Mapping[str, Act]] = {
 }
 SAME: Final = {"conversation-end"}
 """Pictures of what is on another one, further down."""
+ALIKE: Final = {
+    "correcting", "delete-all", "failed", "new-key", "nowhere", "password", "reasoning", "register", "secret",
+    "sessions", "settings", "shortcuts", "streaming", "temporary", "usage", "wrong-password",
+}  # fmt: skip
+"""Screens that are built of the same on a phone, only narrower: those are looked at in the long tests."""
 SCREENS: Final[Mapping[str, Act]] = {name: act for name, act in {**SCENES, **MORE}.items() if name not in SAME}
 
 
@@ -195,8 +200,14 @@ def told(violations: Violations) -> str:
     return json.dumps(violations, indent=1)
 
 
-@pytest.mark.parametrize("size", ["desktop", "phone"])
-@pytest.mark.parametrize("screen", SCREENS)
+SIZES: Final = [
+    pytest.param(name, size, id=f"{name}-{size}", marks=[pytest.mark.long] if size == "phone" and name in ALIKE else [])
+    for name in SCREENS
+    for size in ("desktop", "phone")
+]
+
+
+@pytest.mark.parametrize(("screen", "size"), SIZES)
 async def test_nothing_serious(furnished: Stage, desktop: Tab, phone: Tab, screen: str, size: str) -> None:
     tab = desktop if size == "desktop" else phone
     async with AsyncExitStack() as stack:

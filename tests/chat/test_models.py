@@ -160,7 +160,7 @@ def everything(_: str) -> bool:
 
 async def test_one_model_is_known_by_every_name_of_it(gateway: Running) -> None:
     book = gateway.services.capabilities
-    assert await book.context_of("LLAMA3.2") == 131072
+    assert (await book.of("LLAMA3.2", everything)).context_length == 131072
     assert await book.of("qwen3:8b", everything) == Capabilities(True, True, True, True, 40960)
 
 
@@ -184,14 +184,14 @@ async def test_what_belongs_to_no_digest_is_asked_again_and_nobody_waits_for_tha
         run_gateway(settings_for(tmp_path / "state", [upstream_for(vllm, "vllm")])) as gateway,
     ):
         book = CapabilityBook(gateway.services.upstreams, clock=clock)
-        assert await book.context_of("qwen") == 8192
+        assert (await book.of("qwen", everything)).context_length == 8192
         larger = b'{"object": "list", "data": [{"id": "qwen", "max_model_len": 16384}]}'
         vllm.script(Script(body=larger, gate="list"), path="/v1/models", times=None)
         clock.now += 61
-        assert await book.context_of("qwen") == 8192, "the old answer, at once"
+        assert (await book.of("qwen", everything)).context_length == 8192, "the old answer, at once"
         vllm.release("list")
         await asyncio.wait(list(book._asking.values()))
-        assert await book.context_of("qwen") == 16384
+        assert (await book.of("qwen", everything)).context_length == 16384
         await book.close()
 
 

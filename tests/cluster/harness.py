@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import re
 import signal
 import sys
 from asyncio.subprocess import DEVNULL, PIPE, Process
@@ -195,6 +196,33 @@ async def cluster(
         running = Cluster(daemons, key, admin, database_url)
         stack.push_async_callback(running.client.aclose)
         yield running
+
+
+@asynccontextmanager
+async def two_workers(running: Cluster, log: Path) -> AsyncIterator[dict[int, int]]:
+    """Two workers instead of the only daemon, until the end: their processes. They write their log into this file."""
+    [daemon] = running.daemons
+    await daemon.stop()
+    with log.open("wb") as log_file:
+        parent = await asyncio.create_subprocess_exec(
+            sys.executable, "-m", "llmgate", "serve", "--config", str(daemon.config), "--workers", "2",
+            stdout=PIPE, stderr=log_file, env=environment(daemon.home),
+        )  # fmt: skip
+    try:
+        assert parent.stdout is not None
+        async with asyncio.timeout(START_SECONDS):
+            line = (await parent.stdout.readline()).decode()
+        assert re.search(r"serves at \S+ with 2 workers", line)
+        yield _ready_workers(log)
+    finally:
+        parent.terminate()
+        async with asyncio.timeout(START_SECONDS):
+            assert await parent.wait() == 0
+
+
+def _ready_workers(log: Path) -> dict[int, int]:
+    told = map(json.loads, log.read_text().splitlines())
+    return {entry["worker"]: entry["pid"] for entry in told if entry["event"] == "worker_ready"}
 
 
 async def _prepare(database_url: str, secret: ServerSecret) -> tuple[str, str]:

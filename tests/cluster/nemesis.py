@@ -19,6 +19,10 @@ REST_SECONDS = 2.0
 """Time to see that everything goes on, after a fault is over."""
 
 
+Fault = Callable[["Nemesis", Phase], Awaitable[None]]
+"""Does one thing, tells the phase when it has struck, and returns when it is over."""
+
+
 class Nemesis:
     """Does the harm, one thing after the other, and remembers when."""
 

@@ -4,9 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import re
-import sys
-from asyncio.subprocess import PIPE
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
@@ -22,10 +19,9 @@ from llmgate.daemon.queue.rabbitmq.exchanges import CONTROL, DAEMONS
 from llmgate.daemon.store import users
 from llmgate.daemon.store.database import Database
 from tests.chat.harness import PASSWORD, Frame, Page, start, text_of
-from tests.cluster.harness import Cluster, cluster
+from tests.cluster.harness import Cluster, cluster, two_workers
 from tests.fakes import FakeOllama, Script
 from tests.gateway.ready_made import hashed
-from tests.system.processes import environment
 from tests.system.test_workers import only
 
 pytestmark = pytest.mark.slow
@@ -194,30 +190,6 @@ async def test_nothing_that_is_said_passes_through_the_broker(
         assert "zebra" not in json.dumps([daemon.log for daemon in running.daemons]).lower()
 
 
-@asynccontextmanager
-async def two_workers(running: Cluster, folder: Path) -> AsyncIterator[dict[int, int]]:
-    """Two workers instead of the daemon: their processes."""
-    [daemon] = running.daemons
-    await daemon.stop()
-    log = folder / "workers.log"
-    with log.open("wb") as log_file:
-        parent = await asyncio.create_subprocess_exec(
-            sys.executable, "-m", "llmgate", "serve", "--config", str(daemon.config), "--workers", "2",
-            stdout=PIPE, stderr=log_file, env=environment(daemon.home),
-        )  # fmt: skip
-    try:
-        assert parent.stdout is not None
-        async with asyncio.timeout(60):
-            line = (await parent.stdout.readline()).decode()
-        assert re.search(r"serves at \S+ with 2 workers", line)
-        ready = [entry for entry in map(json.loads, log.read_text().splitlines()) if entry["event"] == "worker_ready"]
-        yield {entry["worker"]: entry["pid"] for entry in ready}
-    finally:
-        parent.terminate()
-        async with asyncio.timeout(60):
-            assert await parent.wait() == 0
-
-
 async def test_a_turn_is_followed_through_any_worker_on_the_same_socket(
     tmp_path: Path, postgres_url: str, vhost_url: str
 ) -> None:
@@ -228,7 +200,7 @@ async def test_a_turn_is_followed_through_any_worker_on_the_same_socket(
         url = running.daemons[0].url
         token = await log_in(running, url)
         fake.script(SLOWLY)
-        async with two_workers(running, tmp_path) as pids, AsyncExitStack() as stack:
+        async with two_workers(running, tmp_path / "workers.log") as pids, AsyncExitStack() as stack:
             first = await stack.enter_async_context(page_at(url, token))
             turn = (await begun(first, "Which letters?"))["turn"]
             pages = []

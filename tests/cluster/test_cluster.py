@@ -4,20 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import json
-import re
-import sys
-from asyncio.subprocess import PIPE
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 
-from tests.cluster.harness import Cluster, Daemon, cluster, eventually
+from tests.cluster.harness import Cluster, Daemon, cluster, eventually, two_workers
 from tests.fakes import FakeOllama, Script
 from tests.services.fixtures import StartBroker
 from tests.services.rabbitmq import RabbitServer
-from tests.system.processes import environment
 
 pytestmark = pytest.mark.slow
 
@@ -135,30 +131,16 @@ async def test_workers_share_the_slots_and_the_line(tmp_path: Path, postgres_url
         async with cluster(
             tmp_path, database_url=postgres_url, broker_urls=[vhost_url], upstream_url=fake.url, slots=2
         ) as running:
-            [daemon] = running.daemons
-            await daemon.stop()
-            with (tmp_path / "workers.log").open("wb") as log_file:
-                parent = await asyncio.create_subprocess_exec(
-                    sys.executable, "-m", "llmgate", "serve", "--config", str(daemon.config), "--workers", "2",
-                    stdout=PIPE, stderr=log_file, env=environment(daemon.home),
-                )  # fmt: skip
-            try:
-                assert parent.stdout is not None
-                async with asyncio.timeout(60):
-                    line = (await parent.stdout.readline()).decode()
-                assert re.search(r"serves at \S+ with 2 workers", line)
-                async with httpx.AsyncClient(timeout=60, trust_env=False) as client:
-                    body = {"model": "llama3.2", "messages": [], "stream": False}
-                    headers = {"authorization": f"Bearer {running.key}"}
-                    asked = [client.post(f"{daemon.url}/api/chat", json=body, headers=headers) for _ in range(40)]
-                    answers = await asyncio.gather(*asked)
+            log = tmp_path / "workers.log"
+            url = running.daemons[0].url
+            async with two_workers(running, log), httpx.AsyncClient(timeout=60, trust_env=False) as client:
+                body = {"model": "llama3.2", "messages": [], "stream": False}
+                headers = {"authorization": f"Bearer {running.key}"}
+                asked = [client.post(f"{url}/api/chat", json=body, headers=headers) for _ in range(40)]
+                answers = await asyncio.gather(*asked)
                 assert {answer.status_code for answer in answers} == {200}
                 assert fake.max_concurrency == 2
                 # Before they stop: when the one that dispatches goes first, the other takes over for a moment.
-                log = (tmp_path / "workers.log").read_text()
-            finally:
-                parent.terminate()
-                async with asyncio.timeout(60):
-                    assert await parent.wait() == 0
-            assert {entry["worker"] for entry in map(json.loads, log.splitlines())} == {1, 2}
-            assert log.count('"dispatching"') == 1
+                told = log.read_text()
+            assert {entry["worker"] for entry in map(json.loads, told.splitlines())} == {1, 2}
+            assert told.count('"dispatching"') == 1

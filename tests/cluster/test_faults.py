@@ -9,28 +9,47 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 
 import pytest
 
 from tests.cluster.harness import Cluster, cluster, eventually
 from tests.cluster.load import Load, Phase, first_start, gateway_journal, judge, longest_gap, over_limit_seconds
-from tests.cluster.nemesis import FREEZE_SECONDS, Nemesis
+from tests.cluster.nemesis import FREEZE_SECONDS, Fault, Nemesis
 from tests.fakes import FakeOllama, Script
 from tests.services.fixtures import StartBroker
 from tests.services.proxy import FaultProxy
 from tests.services.rabbitmq import RabbitServer
 
 SLOTS = 4
-REQUESTS = 2000
 CLIENTS = 36
 KILL_PROGRESS, FREEZE_PROGRESS = 1.0, 15.0
+KILLS = {
+    "kill the dispatcher": Nemesis.kill_the_dispatcher,
+    "kill another daemon": Nemesis.kill_another,
+    "restart the broker": Nemesis.restart_the_broker,
+}
+EVERYTHING = {
+    **KILLS,
+    "freeze the dispatcher": Nemesis.freeze_the_dispatcher,
+    "freeze the broker": Nemesis.freeze_the_broker,
+    "memory alarm": Nemesis.alarm_the_broker,
+    "cut one daemon off": Nemesis.cut_one_off,
+}
 
 
 @pytest.mark.slow
 @pytest.mark.alone
+@pytest.mark.parametrize(
+    ("faults", "requests"),
+    [
+        pytest.param(KILLS, 500, id="kills"),
+        pytest.param(EVERYTHING, 2000, id="everything", marks=pytest.mark.long),
+    ],
+)
 async def test_nothing_is_lost_run_twice_or_stuck_whatever_fails(
-    tmp_path: Path, postgres_url: str, broker: StartBroker
+    faults: dict[str, Fault], requests: int, tmp_path: Path, postgres_url: str, broker: StartBroker
 ) -> None:
     rabbit = broker()
     async with FakeOllama() as fake, FaultProxy(rabbit.port) as proxy:
@@ -43,16 +62,11 @@ async def test_nothing_is_lost_run_twice_or_stuck_whatever_fails(
             load = Load(running, CLIENTS, seed=1)
             load.start()
             nemesis = Nemesis(running, rabbit, proxy)
-            await nemesis.strike("kill the dispatcher", nemesis.kill_the_dispatcher)
-            await nemesis.strike("kill another daemon", nemesis.kill_another)
-            await nemesis.strike("freeze the dispatcher", nemesis.freeze_the_dispatcher)
-            await nemesis.strike("restart the broker", nemesis.restart_the_broker)
-            await nemesis.strike("freeze the broker", nemesis.freeze_the_broker)
-            await nemesis.strike("memory alarm", nemesis.alarm_the_broker)
-            await nemesis.strike("cut one daemon off", nemesis.cut_one_off)
+            for name, fault in faults.items():
+                await nemesis.strike(name, partial(fault, nemesis))
 
             async def enough() -> bool:
-                return len(load.attempts) >= REQUESTS
+                return len(load.attempts) >= requests
 
             await eventually(enough, 180)
             await load.stop(60)
@@ -97,14 +111,13 @@ def _print_the_times(phases: list[Phase], fake: FakeOllama) -> None:
 
 
 def _check_the_times(phases: list[Phase], fake: FakeOllama) -> None:
-    by_name = {phase.name: phase for phase in phases}
+    bounds = {
+        "kill the dispatcher": KILL_PROGRESS,
+        "kill another daemon": KILL_PROGRESS,
+        "freeze the dispatcher": FREEZE_PROGRESS,
+    }
     for phase in phases:
         over = over_limit_seconds(fake.requests, SLOTS, phase.began, phase.ended)
         assert over == 0 or (phase.name == "cut one daemon off" and over <= SLOTS * FREEZE_SECONDS), phase.name
-    for name, bound in (
-        ("kill the dispatcher", KILL_PROGRESS),
-        ("kill another daemon", KILL_PROGRESS),
-        ("freeze the dispatcher", FREEZE_PROGRESS),
-    ):
-        phase = by_name[name]
-        assert longest_gap(fake.requests, phase.struck, phase.ended) <= bound, name
+        if phase.name in bounds:
+            assert longest_gap(fake.requests, phase.struck, phase.ended) <= bounds[phase.name], phase.name

@@ -1,10 +1,10 @@
 import { act, render, screen, waitFor, within } from "@testing-library/react";
 import userEvent from "@testing-library/user-event";
 import { beforeEach, describe, expect, it, vi } from "vitest";
-import { ABOUT, ANNA, TOKENS } from "./account/testing";
+import { ABOUT, TOKENS } from "./account/testing";
 import { page, useAuth } from "./api/auth";
 import { queryClient } from "./api/queries";
-import { Answer, fakeDaemon, made, problem, type Told } from "./api/testing";
+import { ANNA, Answer, fakeDaemon, made, problem, type Told } from "./api/testing";
 import { App } from "./app";
 import { usePreferences } from "./options/preferences";
 

@@ -23,6 +23,7 @@ from llmgate.daemon.chat.channel import HANDSHAKE_SECONDS, Channel, ChannelLost,
 from llmgate.daemon.chat.following import Follower
 from llmgate.daemon.chat.link import SILENT_SECONDS, Link
 from llmgate.daemon.chat.turns import Turns
+from llmgate.daemon.queue.replies import gathered
 from llmgate.daemon.queue.ticket import QueueStatus
 from llmgate.errors import StartupError
 from llmgate.schemas.chat import RunningTurn
@@ -163,19 +164,10 @@ class Peers:
         number = next(self._numbers)
         replies = self._questions[number] = asyncio.Queue()
         self._queue.tell(ASK, [number, do, user_id, what])
-        found: list[Any] = []
         try:
-            async with asyncio.timeout(FIND_SECONDS):
-                while others and (enough is None or len(found) < enough):
-                    answer = await replies.get()
-                    others -= 1
-                    if answer is not None:
-                        found.append(answer)
-        except TimeoutError:
-            pass
+            return await gathered(replies, others, FIND_SECONDS, enough)
         finally:
             del self._questions[number]
-        return found
 
     def _others(self) -> int:
         status = self._queue.status()

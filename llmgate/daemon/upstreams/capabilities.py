@@ -118,11 +118,6 @@ class CapabilityBook:
         keys = pool.keys_for(resolved.model)
         return (await self._of([(keys[0], pool)], patience))[0] if keys else UNKNOWN
 
-    async def context_of(self, model: str, may_use: MayUse = lambda _: True) -> int | None:
-        """The largest window that a model can have, in tokens, if that is known within ``PATIENCE``. Raises as ``of``
-        does."""
-        return (await self.of(model, may_use)).context_length
-
     async def close(self) -> None:
         """Give up what is still being asked."""
         tasks = list(self._asking.values())

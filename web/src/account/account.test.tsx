@@ -3,11 +3,11 @@ import userEvent from "@testing-library/user-event";
 import axe from "axe-core";
 import { beforeEach, describe, expect, it, vi } from "vitest";
 import { useAuth } from "../api/auth";
-import { Answer, fakeDaemon, made, problem, type Told } from "../api/testing";
+import { ANNA, Answer, fakeDaemon, made, problem, type Told } from "../api/testing";
 import type { ApiKey, Session } from "../api/types";
 import type { AccountPart } from "../route";
 import Account from "./account";
-import { ABOUT, ANNA, show, TOKENS } from "./testing";
+import { ABOUT, show, TOKENS } from "./testing";
 
 beforeEach(() => useAuth.setState({ state: "in", reason: null, me: ANNA, life: null }));
 

@@ -3,11 +3,11 @@ import userEvent from "@testing-library/user-event";
 import axe from "axe-core";
 import { beforeEach, describe, expect, it, vi } from "vitest";
 import { useAuth } from "../api/auth";
-import { fakeDaemon, made, problem, type Told } from "../api/testing";
+import { ANNA, fakeDaemon, made, problem, type Told } from "../api/testing";
 import { routeOf } from "../route";
 import Entrance from "./entrance";
 import { forgetInvitation, takeInvitations, useInvitation } from "./invitation";
-import { ABOUT, ANNA, show, TOKENS } from "./testing";
+import { ABOUT, show, TOKENS } from "./testing";
 
 beforeEach(() => {
   useAuth.setState({ state: "out", reason: null, me: null, life: null });

@@ -5,7 +5,7 @@ import type { ReactNode } from "react";
 import { Router } from "wouter";
 import { useHashLocation } from "wouter/use-hash-location";
 import { makeQueryClient } from "../api/queries";
-import type { About, Me } from "../api/types";
+import type { About } from "../api/types";
 
 export const ABOUT: About = {
   version: "1.0",
@@ -15,17 +15,6 @@ export const ABOUT: About = {
   conversations: true,
   conversation_days: 90,
   cookies: true,
-};
-
-export const ANNA: Me = {
-  kind: "session",
-  id: "u1",
-  name: "anna",
-  role: "user",
-  level: 3,
-  user_id: "u1",
-  session_id: "s1",
-  models: null,
 };
 
 export const TOKENS = { user: { id: "u1", name: "anna", role: "user" }, expires_in: 900 };

@@ -1,18 +1,8 @@
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import { login, logout, page, refreshSession, useAuth, watchSession, whoAmI } from "./auth";
-import { Answer, fakeDaemon, made, problem } from "./testing";
+import { ANNA, Answer, fakeDaemon, made, problem } from "./testing";
 import type { Me } from "./types";
 
-const ANNA: Me = {
-  kind: "session",
-  id: "u1",
-  name: "anna",
-  role: "user",
-  level: 3,
-  user_id: "u1",
-  session_id: "s1",
-  models: null,
-};
 const ADDRESS: Me = { ...ANNA, kind: "address", id: "10.0.0.1", user_id: null, session_id: null };
 const tokensOf = (id: string) => ({ user: { id, name: id, role: "user" }, expires_in: 900 });
 const REFUSED = problem(401, "unauthenticated", "The credentials are missing or not valid.");

@@ -1,24 +1,13 @@
 import { beforeEach, describe, expect, it, vi } from "vitest";
 import { useAuth } from "./auth";
 import { isAbort, open, Problem, problemOf, request, urlOf } from "./http";
-import { Answer, fakeDaemon, made, problem } from "./testing";
-import type { Me } from "./types";
+import { ANNA, Answer, fakeDaemon, made, problem } from "./testing";
 
-const ME: Me = {
-  kind: "session",
-  id: "u1",
-  name: "anna",
-  role: "user",
-  level: 3,
-  user_id: "u1",
-  session_id: "s1",
-  models: null,
-};
 const TOKENS = { user: { id: "u1", name: "anna", role: "user" }, expires_in: 900 };
 const REFUSED = problem(401, "unauthenticated", "The credentials are missing or not valid.");
 
 beforeEach(() => {
-  useAuth.setState({ state: "in", reason: null, me: ME, life: null });
+  useAuth.setState({ state: "in", reason: null, me: ANNA, life: null });
   vi.useRealTimers();
 });
 
@@ -119,7 +108,7 @@ describe("an ended access token", () => {
   it("leaves nobody logged in when it cannot be renewed", async () => {
     fakeDaemon({ "GET gate/a": REFUSED, "POST gate/auth/refresh": REFUSED });
     await expect(failureOf(request("GET", "gate/a"))).resolves.toMatchObject({ status: 401 });
-    expect(useAuth.getState()).toMatchObject({ state: "out", reason: "ended", me: ME });
+    expect(useAuth.getState()).toMatchObject({ state: "out", reason: "ended", me: ANNA });
   });
 
   it("says nothing about the session when the daemon cannot be reached", async () => {

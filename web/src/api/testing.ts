@@ -1,6 +1,6 @@
 /** For tests: a daemon that answers as it is told. */
 import { vi } from "vitest";
-import type { ProblemDocument } from "./types";
+import type { Me, ProblemDocument } from "./types";
 
 export interface Call {
   method: string;
@@ -16,6 +16,18 @@ export class Answer {
     readonly headers: Record<string, string> = {},
   ) {}
 }
+
+/** Who is logged in. */
+export const ANNA: Me = {
+  kind: "session",
+  id: "u1",
+  name: "anna",
+  role: "user",
+  level: 3,
+  user_id: "u1",
+  session_id: "s1",
+  models: null,
+};
 
 /** An answer: JSON, an Answer, an Error (the network fails), or what makes one of a call. */
 export type Told = unknown | ((call: Call) => unknown);

@@ -1,11 +1,11 @@
 import { act, fireEvent, screen, waitFor, within } from "@testing-library/react";
 import userEvent from "@testing-library/user-event";
 import { beforeEach, describe, expect, it, vi } from "vitest";
-import type { ConversationDetail, Message } from "../api/types";
+import type { Message } from "../api/types";
 import { usePreferences } from "../options/preferences";
 import { freshChat } from "./chats";
 import { draftOf } from "./drafts";
-import { answer, question, Script } from "./testing";
+import { answer, conversation, question, Script } from "./testing";
 import { type Daemon, showPage } from "./testing-page";
 
 let count = 0;
@@ -16,27 +16,12 @@ function id(): string {
   return `01J${String(count).padStart(23, "0")}`;
 }
 
-function conversation(messages: Message[], leaf: string | null): ConversationDetail {
-  return {
-    id: id(),
-    title: "Rain",
-    titled_by: "auto",
-    model: "llama3.2",
-    created_at: "2026-11-23T10:00:00Z",
-    updated_at: "2026-11-23T10:00:00Z",
-    system: null,
-    parameters: {},
-    leaf,
-    messages,
-  };
-}
-
 async function showConversation(
   messages: Message[],
   leaf: string | null,
   prepare = (_: Daemon, __: string) => undefined,
 ) {
-  const detail = conversation(messages, leaf);
+  const detail = conversation(id(), messages, leaf);
   const daemon = await showPage(`#/c/${detail.id}`, (it) => {
     it.conversations.set(detail.id, detail);
     prepare(it, detail.id);

@@ -1,7 +1,7 @@
 import { screen, waitFor } from "@testing-library/react";
 import { expect, it } from "vitest";
 import type { Message } from "../api/types";
-import { answer, question } from "./testing";
+import { answer, conversation, question } from "./testing";
 import { showPage } from "./testing-page";
 
 const NUMBER = 30;
@@ -18,18 +18,7 @@ function exchanges(): Message[] {
 
 it("shows a long conversation from its end, and soon all of it", async () => {
   await showPage("#/c/long", (daemon) => {
-    daemon.conversations.set("long", {
-      id: "long",
-      title: "Rain",
-      titled_by: "auto",
-      model: "llama3.2",
-      created_at: "2026-11-23T10:00:00Z",
-      updated_at: "2026-11-23T10:00:00Z",
-      system: null,
-      parameters: {},
-      leaf: `a${NUMBER - 1}`,
-      messages: exchanges(),
-    });
+    daemon.conversations.set("long", conversation("long", exchanges(), `a${NUMBER - 1}`));
   });
   await screen.findByText(`Answer ${NUMBER - 1}`);
   // By role it takes a second to find them.

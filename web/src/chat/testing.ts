@@ -1,5 +1,5 @@
 /** For tests: a clock that goes on when it is told to, and messages. */
-import type { Message, TurnFrame } from "../api/types";
+import type { ConversationDetail, Message, TurnFrame } from "../api/types";
 import type { Clock } from "./clock";
 import { draftOf } from "./thread";
 
@@ -40,6 +40,21 @@ export class FakeClock implements Clock {
 /** Let everything happen that waits for nothing but its turn. */
 export async function settled(): Promise<void> {
   for (let round = 0; round < 20; round++) await Promise.resolve();
+}
+
+export function conversation(id: string, messages: Message[], leaf: string | null): ConversationDetail {
+  return {
+    id,
+    title: "Rain",
+    titled_by: "auto",
+    model: "llama3.2",
+    created_at: "2026-11-23T10:00:00Z",
+    updated_at: "2026-11-23T10:00:00Z",
+    system: null,
+    parameters: {},
+    leaf,
+    messages,
+  };
 }
 
 export function question(id: string, parent: string | null, content = `question ${id}`): Message {

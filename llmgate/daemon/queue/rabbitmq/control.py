@@ -18,6 +18,7 @@ import structlog
 from llmgate.daemon.queue.pool import Mode
 from llmgate.daemon.queue.rabbitmq.exchanges import CONTROL, DAEMONS
 from llmgate.daemon.queue.rabbitmq.link import Link
+from llmgate.daemon.queue.replies import gathered
 from llmgate.daemon.queue.report import PoolReport
 from llmgate.errors import ConfigError
 
@@ -263,20 +264,11 @@ class ControlPlane:
         self._questions[number] = replies
         exchange, key = (CONTROL, "") if boot is None else (DAEMONS, boot)
         self._link.publisher.tell(exchange, key, ["ask", number, question, list(arguments)])
-        found: list[Any] = []
         expected = len(self.recent(self._clock())) + 1 if boot is None else 1
         try:
-            async with asyncio.timeout(ANSWER_SECONDS):
-                while expected and len(found) < answers:
-                    answer = await replies.get()
-                    expected -= 1
-                    if answer is not None:
-                        found.append(answer)
-        except TimeoutError:
-            pass
+            return await gathered(replies, expected, ANSWER_SECONDS, answers)
         finally:
             del self._questions[number]
-        return found
 
     def asked(self, boot: str, number: int, question: str, arguments: Sequence[Any]) -> None:
         """Another daemon wants to know something."""

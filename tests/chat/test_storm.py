@@ -53,7 +53,7 @@ async def visit(gateway: Running, person: Person, chance: random.Random, known: 
                     await page.lose()
 
 
-@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("seed", [0, *(pytest.param(seed, marks=pytest.mark.long) for seed in range(1, 6))])
 async def test_a_storm_of_pages(tmp_path: Path, seed: int) -> None:
     chance = random.Random(seed)  # noqa: S311 - to be repeated
     async with FakeOllama() as ollama:

@@ -16,7 +16,7 @@ from tests.queue.story import Story, read_steps
 
 SCENARIOS = sorted((Path(__file__).parent / "scenarios").glob("*.txt"))
 BROKERS = [name for name in BACKENDS if name.startswith("rabbitmq")]
-TOGETHER = 12
+TOGETHER = 24
 """Scenarios that are replayed on one broker at the same time: most of the time they wait."""
 
 

@@ -28,10 +28,13 @@ def install(place: Path) -> str:
     subprocess.run(build, check=True, capture_output=True)
     venv.create(place / "env", with_pip=True)
     python = str(place / "env" / "bin" / "python")
-    pip = [python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-deps"]
-    subprocess.run([*pip, "--require-hashes", "-r", str(ROOT / "requirements.lock")], check=True)
     (wheel,) = (place / "dist").glob("*.whl")
-    subprocess.run([*pip, str(wheel)], check=True)
+    for what in (["--require-hashes", "-r", str(ROOT / "requirements.lock")], [str(wheel)]):
+        uv = [Path(sys.executable).with_name("uv"), "pip", "install", "--python", python, "--no-deps", *what]
+        pip = [python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-deps", *what]
+        # Where uv cannot get at the packages, pip can: it has settings of its own.
+        if subprocess.run(uv, check=False, capture_output=True).returncode:
+            subprocess.run(pip, check=True)
     return python
 
 

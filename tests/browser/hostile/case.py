@@ -28,6 +28,11 @@ class Case:
     cuts: str | tuple[int, ...]
 
     @property
+    def number(self) -> int:
+        """In its group, from 1."""
+        return int(self.name.rpartition("-")[2])
+
+    @property
     def text(self) -> str:
         return "".join(text * times for text, times in self.parts)
 

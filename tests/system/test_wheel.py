@@ -30,7 +30,7 @@ def install(place: Path) -> str:
     python = str(place / "env" / "bin" / "python")
     (wheel,) = (place / "dist").glob("*.whl")
     for what in (["--require-hashes", "-r", str(ROOT / "requirements.lock")], [str(wheel)]):
-        uv = [Path(sys.executable).with_name("uv"), "pip", "install", "--python", python, "--no-deps", *what]
+        uv = [str(Path(sys.executable).with_name("uv")), "pip", "install", "--python", python, "--no-deps", *what]
         pip = [python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-deps", *what]
         # Where uv cannot get at the packages, pip can: it has settings of its own.
         if subprocess.run(uv, check=False, capture_output=True).returncode:

@@ -62,6 +62,14 @@ class Hand:
         """The command that the form or the question shows, however many lines it takes."""
         return str(self.app.screen.query_one(".twin", Static).content).removeprefix("$ ")
 
+    async def says_twin(self, command: str) -> None:
+        """Wait until the form or the question shows this command."""
+
+        def shown() -> bool:
+            return self.twin == command
+
+        await self.until(shown, command)
+
     async def press(self, *keys: str) -> None:
         """Keys as Textual names them: "n", "enter", "ctrl+s", "slash"."""
         for key in keys:

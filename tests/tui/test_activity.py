@@ -61,7 +61,7 @@ async def test_details_tell_each_change_before_and_after(hand: Hand) -> None:
     await hand.seen("· models")
     for text in (f"robot ({made['id']})", row.hash, row.request_id, "127.0.0.1"):
         await hand.seen(text)
-    assert hand.twin == f"llmgate activity show {row.seq}"
+    await hand.says_twin(f"llmgate activity show {row.seq}")
     assert parses(hand.twin) == "activity show"
 
 
@@ -113,7 +113,7 @@ async def test_a_whole_log_is_verified_and_its_head_can_be_expected(hand: Hand) 
     await hand.press("ctrl+s")
     await hand.seen("The activity log is BROKEN")
     await hand.seen("other_history")
-    assert hand.twin == f"llmgate activity verify --expect 2:{'0' * 64}"
+    await hand.says_twin(f"llmgate activity verify --expect 2:{'0' * 64}")
     assert parses(hand.twin) == "activity verify"
 
 

@@ -51,7 +51,7 @@ async def test_a_daemon_is_made_known_renamed_and_forgotten(hand: Hand, home: Pa
     await hand.press("e")
     await hand.seen("Rename the context office")
     await hand.enter(name="lab")
-    assert hand.twin == "llmgate context rename office lab"
+    await hand.says_twin("llmgate context rename office lab")
     assert parses(hand.twin) == "context rename"
     await hand.press("enter")
     await hand.gone("Rename the context")
@@ -119,7 +119,7 @@ async def twins_name_it(hand: Hand) -> None:
     assert parses(hand.twin) == "users show"
     await hand.press("escape", "x")
     await hand.seen("Are you sure?")
-    assert hand.twin == "llmgate --context other sessions revoke --user grace"
+    await hand.says_twin("llmgate --context other sessions revoke --user grace")
     assert parses(hand.twin) == "sessions revoke"
     await hand.press("right", "enter")
     assert "$ llmgate --context other sessions revoke" in await hand.hears("\n$ llmgate --context other sessions")
@@ -139,7 +139,7 @@ async def test_commands_talk_to_another_daemon_only_when_that_is_wanted(hand: Ha
     await on_user(hand, "ada")
     await hand.press("x")
     await hand.seen("Are you sure?")
-    assert hand.twin == "llmgate --context test sessions revoke --user ada"
+    await hand.says_twin("llmgate --context test sessions revoke --user ada")
     await hand.press("escape")
     await contexts(hand)
     await on(hand, "test")
@@ -150,7 +150,7 @@ async def test_commands_talk_to_another_daemon_only_when_that_is_wanted(hand: Ha
     await on_user(hand, "ada")
     await hand.press("x")
     await hand.seen("Are you sure?")
-    assert hand.twin == "llmgate sessions revoke --user ada"
+    await hand.says_twin("llmgate sessions revoke --user ada")
 
 
 async def test_a_daemon_without_a_name_is_named_by_its_url(site: Site, home: Path) -> None:
@@ -160,7 +160,7 @@ async def test_a_daemon_without_a_name_is_named_by_its_url(site: Site, home: Pat
         await on_user(hand, "ada")
         await hand.press("x")
         await hand.seen("Are you sure?")
-        assert hand.twin == f"llmgate --url {site.url} sessions revoke --user ada"
+        await hand.says_twin(f"llmgate --url {site.url} sessions revoke --user ada")
         assert parses(hand.twin) == "sessions revoke"
 
 
@@ -266,7 +266,7 @@ async def test_ones_own_password_is_changed_and_the_dashboard_goes_on(hand: Hand
     await hand.write("another good one")
     await hand.press("tab")
     await hand.write("another good one")
-    assert hand.twin == "llmgate passwd --context test --password-stdin"
+    await hand.says_twin("llmgate passwd --context test --password-stdin")
     assert parses(hand.twin) == "passwd"
     await hand.press("enter")
     await hand.seen("The current password is wrong.")

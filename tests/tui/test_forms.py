@@ -234,7 +234,7 @@ async def test_what_cannot_be_shown_is_neither_pasted_nor_sent_as_a_change(small
     await small.seen("a\\u200db")
     small.app.screen.query_one("#field-disabled", Select).value = "on"
     await small.seen("--disable")
-    assert small.twin == "llmgate users update --disable ada"
+    await small.says_twin("llmgate users update --disable ada")
     await small.write("x\x1b]52;c;cHduZWQ=\x07y")
     line = small.app.screen.query_one("#field-name", Input)
     await small.until(lambda: line.value.endswith("y"), "what was pasted")
@@ -286,7 +286,7 @@ async def test_a_form_begins_with_what_is_now_and_asks_before_it_overwrites(smal
     await small.enter(models="a b c")
     await small.press("enter")
     await small.seen("Somebody has changed it meanwhile: models is a now.")
-    assert small.twin == "llmgate keys update --model a --model b --model c shared"
+    await small.says_twin("llmgate keys update --model a --model b --model c shared")
     await small.press("enter")
     await small.gone("Somebody has changed it")
     assert (await small.site.admin.get(path)).json()["models"] == ["a"]

@@ -117,7 +117,7 @@ async def test_users_are_suggested_and_what_the_daemon_refuses_stays_in_the_form
     await hand.enter(user="ad")
     await hand.seen("ada")
     await hand.press("right")
-    assert hand.twin == "llmgate keys create --user ada nightly"
+    await hand.says_twin("llmgate keys create --user ada nightly")
     await hand.press("ctrl+s")
     await hand.seen("There is already a key named 'nightly'.")
     await hand.enter(name="second")
@@ -172,7 +172,7 @@ async def test_a_key_is_disabled_after_a_question_and_enabled_at_once(hand: Hand
     made = await on_key(hand, name="robot")
     await hand.press("t")
     await hand.seen("Disable the key robot?")
-    assert hand.twin == "llmgate keys update --disable robot"
+    await hand.says_twin("llmgate keys update --disable robot")
     assert parses(hand.twin) == "keys update"
     await hand.press("enter")
     await hand.gone("Disable the key robot?")
@@ -192,13 +192,13 @@ async def test_a_key_gets_a_new_secret(hand: Hand) -> None:
     made = await on_key(hand, name="robot")
     await hand.press("o")
     await hand.seen("New secret for the key robot")
-    assert hand.twin == "llmgate keys rotate robot"
+    await hand.says_twin("llmgate keys rotate robot")
     await hand.enter(overlap_seconds="soon")
     await hand.seen("'soon' is no length of time")
     await hand.enter(overlap_seconds="40d")
     await hand.seen("at most 30d")
     await hand.enter(overlap_seconds="2h")
-    assert hand.twin == "llmgate keys rotate --overlap 2h robot"
+    await hand.says_twin("llmgate keys rotate --overlap 2h robot")
     assert parses(hand.twin) == "keys rotate"
     await hand.press("enter")
     await hand.seen("The old one works until")
@@ -221,7 +221,7 @@ async def test_a_key_is_revoked_for_good_and_deleted_by_its_name(hand: Hand) -> 
     listing = hand.listing(Keys)
     await hand.press("x")
     await hand.seen("Revoke the key -robot, for good?")
-    assert hand.twin == "llmgate keys revoke -- -robot"
+    await hand.says_twin("llmgate keys revoke -- -robot")
     assert parses(hand.twin) == "keys revoke"
     await hand.press("right", "enter")
     await hand.hears("Revoked the key -robot.")
@@ -249,7 +249,7 @@ async def test_the_own_key_is_ended_by_force_only(site: Site, home: Path) -> Non
         await hand.enter(routes="chat")
         await hand.press("ctrl+s")
         await hand.seen("This is the key that you use: 'ops' would not be for the admin API.")
-        assert hand.twin == f"llmgate --url {site.url} keys update --route chat ops --force"
+        await hand.says_twin(f"llmgate --url {site.url} keys update --route chat ops --force")
         assert parses(hand.twin) == "keys update"
         await hand.press("enter")
         await hand.seen("Change the key ops")

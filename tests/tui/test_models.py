@@ -79,7 +79,7 @@ async def test_a_model_is_copied_in_the_pool_that_is_meant(models: Hand, other: 
     await models.press("c")
     await models.seen("Copy only-here:1b")
     await models.enter(destination="mine:1")
-    assert models.twin == "llmgate models copy only-here:1b mine:1"
+    await models.says_twin("llmgate models copy only-here:1b mine:1")
     assert parses(models.twin) == "models copy"
     await models.press("enter")
     await models.hears("mine:1 is on gpu2.")
@@ -92,7 +92,7 @@ async def test_a_model_is_copied_in_the_pool_that_is_meant(models: Hand, other: 
     await models.seen("is needed")
     await models.to("pool")
     await models.press("enter", "down", "down", "enter")
-    assert models.twin == f"llmgate models copy --pool main {LLAMA} second:1"
+    await models.says_twin(f"llmgate models copy --pool main {LLAMA} second:1")
     await models.press("ctrl+s")
     await models.hears("second:1 is on gpu2.")
     assert (models.site.ollama.models, other.models) == ([LLAMA], [LLAMA, "only-here:1b", "mine:1", "second:1"])
@@ -126,7 +126,7 @@ async def test_a_model_of_several_pools_is_deleted_from_the_one_that_is_chosen(m
     await models.press("enter", "down", "down", "enter")
     await models.press("ctrl+s")
     await models.seen(f"Remove the model {LLAMA} from the pool main?")
-    assert models.twin == f"llmgate models delete --pool main {LLAMA}"
+    await models.says_twin(f"llmgate models delete --pool main {LLAMA}")
     assert parses(models.twin) == "models delete"
     await models.write(LLAMA)
     await models.press("enter", "enter")
@@ -153,7 +153,7 @@ async def test_a_pull_is_seen_going_on_and_can_be_left(models: Hand) -> None:
     await models.press("n")
     await models.seen("Pull a model")
     await models.enter(model="new:1b")
-    assert models.twin == "llmgate models pull new:1b"
+    await models.says_twin("llmgate models pull new:1b")
     assert parses(models.twin) == "models pull"
     await models.press("ctrl+s")
     await models.seen("2.0 of 4.0 kB")
@@ -206,7 +206,7 @@ async def test_a_place_that_is_not_clear_is_asked_for_in_the_form(models: Hand, 
     await models.press("enter", "down", "down", "enter")
     await models.to("upstream")
     await models.press("enter", "down", "down", "enter")
-    assert models.twin == "llmgate models pull --pool main --upstream gpu2 new:1b"
+    await models.says_twin("llmgate models pull --pool main --upstream gpu2 new:1b")
     assert parses(models.twin) == "models pull"
     await models.press("ctrl+s")
     await models.hears("Pulled new:1b onto gpu2.")
@@ -275,7 +275,7 @@ async def test_a_model_is_pulled_again_by_its_name(models: Hand) -> None:
     await models.on(Models, LLAMA)
     await models.press("P")
     await models.seen("Pull a model")
-    assert models.twin == f"llmgate models pull {LLAMA}"
+    await models.says_twin(f"llmgate models pull {LLAMA}")
     await models.press("ctrl+s")
     await models.hears(f"Pulled {LLAMA} onto fake.")
 

@@ -40,7 +40,7 @@ async def test_a_number_is_judged_as_one_types_and_set_in_the_daemon(hand: Hand)
     await hand.press("ctrl+u")
     await hand.write("12.5")
     await hand.gone("takes a number above 0 to 86400\n")
-    assert hand.twin == f"llmgate settings set {AGING} 12.5"
+    await hand.says_twin(f"llmgate settings set {AGING} 12.5")
     assert parses(hand.twin) == "settings set"
     await hand.press("ctrl+s")
     await hand.hears(f"{AGING} is 12.5 now")
@@ -53,14 +53,14 @@ async def test_choices_and_switches_are_chosen(hand: Hand) -> None:
     await hand.press("e")
     await hand.seen("It takes")
     await hand.press("enter", "down", "enter")
-    assert hand.twin == "llmgate settings set log.level warning"
+    await hand.says_twin("llmgate settings set log.level warning")
     await hand.press("ctrl+s")
     await hand.hears("log.level is warning now")
     await opened(hand, "auth.registration")
     await hand.press("e")
     await hand.seen("It takes")
     await hand.press("enter", "up", "enter")
-    assert hand.twin == "llmgate settings set auth.registration off"
+    await hand.says_twin("llmgate settings set auth.registration off")
     assert parses(hand.twin) == "settings set"
     await hand.press("ctrl+s")
     await hand.hears("auth.registration is no now")
@@ -126,7 +126,7 @@ async def test_being_locked_out_is_a_warning(hand: Hand) -> None:
     await hand.seen("Now it is")
     await hand.press("enter", "up", "enter", "ctrl+s")
     await hand.seen("Do it all the same")
-    assert hand.twin == "llmgate settings set auth.whitelist off --force"
+    await hand.says_twin("llmgate settings set auth.whitelist off --force")
     assert parses(hand.twin) == "settings set"
     await hand.press("right", "enter")
     await hand.hears("auth.whitelist is no now")

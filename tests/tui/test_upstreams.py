@@ -64,7 +64,7 @@ async def test_an_upstream_is_changed_and_what_is_emptied_is_taken_away(hand: Ha
     await hand.press("ctrl+s")
     await hand.seen("a new api key and none exclude each other")
     await hand.enter(api_key="")
-    assert hand.twin == "llmgate upstreams update --slots 4 --own-pool --no-api-key gpu2"
+    await hand.says_twin("llmgate upstreams update --slots 4 --own-pool --no-api-key gpu2")
     assert parses(hand.twin) == "upstreams update"
     await hand.press("ctrl+s")
     await hand.hears("Changed the upstream gpu2.")

@@ -38,7 +38,7 @@ async def test_a_network_is_added_and_let_in(hand: Hand) -> None:
     await hand.enter(expires_at="30d")
     await hand.to("level")
     await hand.press("enter", "down", "down", "enter")
-    assert hand.twin == "llmgate whitelist add --label 'this host' --level 2 --expires 30d 127.0.0.0/8"
+    await hand.says_twin("llmgate whitelist add --label 'this host' --level 2 --expires 30d 127.0.0.0/8")
     assert parses(hand.twin) == "whitelist add"
     await hand.press("ctrl+s")
     await hand.hears("127.0.0.0/8 needs no credential now.")
@@ -60,7 +60,7 @@ async def test_what_the_daemon_refuses_stays_in_the_form_and_what_harms_oneself_
     await hand.to("level")
     await hand.press("enter", "end", "enter", "ctrl+s")
     await hand.seen("it would fall from level 2 to 5")
-    assert hand.twin == "llmgate whitelist add --level 5 127.0.0.1 --force"
+    await hand.says_twin("llmgate whitelist add --level 5 127.0.0.1 --force")
     assert parses(hand.twin) == "whitelist add"
     await hand.press("enter")
     await hand.gone("it would fall")
@@ -83,7 +83,7 @@ async def test_an_entry_is_changed_and_loses_what_it_had(hand: Hand) -> None:
     await hand.enter(label="", expires_at="")
     await hand.to("level")
     await hand.press("enter", "home", "enter")
-    assert hand.twin == "llmgate whitelist update --label '' --default-level --never-expires 10.0.0.0/8"
+    await hand.says_twin("llmgate whitelist update --label '' --default-level --never-expires 10.0.0.0/8")
     assert parses(hand.twin) == "whitelist update"
     await hand.press("ctrl+s")
     await hand.hears("Changed the entry 10.0.0.0/8.")
@@ -97,10 +97,10 @@ async def test_the_own_network_is_deleted_by_force_only(hand: Hand) -> None:
     await hand.on(Whitelist, made["id"])
     await hand.press("d")
     await hand.seen("Delete 127.0.0.0/8 from the whitelist?")
-    assert hand.twin == "llmgate whitelist delete 127.0.0.0/8"
+    await hand.says_twin("llmgate whitelist delete 127.0.0.0/8")
     await hand.press("right", "enter")
     await hand.seen("which 127.0.0.0/8 lets in")
-    assert hand.twin == "llmgate whitelist delete 127.0.0.0/8 --force"
+    await hand.says_twin("llmgate whitelist delete 127.0.0.0/8 --force")
     assert parses(hand.twin) == "whitelist delete"
     await hand.press("enter")
     await hand.gone("which 127.0.0.0/8 lets in")
@@ -130,7 +130,7 @@ async def test_an_address_is_tested(hand: Hand) -> None:
     await hand.enter(address="10.1")
     await hand.seen("write 10.1.2.3 or 2001:db8::7")
     await hand.enter(address="10.1.2.3")
-    assert hand.twin == "llmgate whitelist test 10.1.2.3"
+    await hand.says_twin("llmgate whitelist test 10.1.2.3")
     await hand.press("enter")
     await hand.seen("What the whitelist says of 10.1.2.3")
     for words in ("10.0.0.0/8", "office", "3"):

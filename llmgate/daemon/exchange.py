@@ -15,7 +15,7 @@ from typing import Any
 
 from llmgate.daemon.auth.principals import Principal
 from llmgate.daemon.clock import monotonic
-from llmgate.daemon.http import ABORT
+from llmgate.daemon.http import ABORT, WRITE
 from llmgate.daemon.protocols.base import Call, Protocol
 from llmgate.daemon.queue.ticket import Grant, Ticket
 from llmgate.errors import BodyTooLarge, InvalidRequest, LLMGateError
@@ -74,6 +74,7 @@ class Exchange:
         "_stall",
         "_task",
         "_watcher",
+        "_write",
         "_writing",
         "_written",
         "answer_begun",
@@ -122,6 +123,7 @@ class Exchange:
         self._watcher: asyncio.Task[None] | None = None
         self._interruption: Exception | None = None
         self._keepalive: asyncio.TimerHandle | asyncio.Task[None] | None = None
+        self._write: Callable[[bytes], bool] | None = scope.get("extensions", {}).get(WRITE)
         self._writing = 0
         self._written = 0
         self._stall: asyncio.TimerHandle | None = None
@@ -237,6 +239,17 @@ class Exchange:
             await self._begin_answer(protocol)
         self.chunks += 1
         await self._put({"type": "http.response.body", "body": data, "more_body": True})
+
+    def wrote(self, data: bytes) -> bool:
+        """Send a piece from the middle of a streamed answer at once. False when that would mean to wait for the
+        client, or for a piece before it: then it is for ``write_chunk``."""
+        if not self.answer_begun or self._writing != self._written or self._write is None:
+            return False
+        if data:
+            if not self._write(data):
+                return False
+            self.chunks += 1
+        return True
 
     async def end_stream(self, protocol: Protocol, data: bytes = b"") -> None:
         """Send the last piece of a streamed answer."""

@@ -18,6 +18,10 @@ WEBSOCKET_PATH = b"/gate/ws"
 ABORT = "llmgate.abort"
 """In ``scope["extensions"]``: a function that drops the connection now, with what is not sent yet."""
 
+WRITE = "llmgate.write"
+"""Beside it: a function that sends a piece from the middle of a streamed answer now. False when the client takes
+nothing more at the moment, or the answer is of another kind: then ASGI's ``send`` does it."""
+
 
 class _Refused(Exception):
     """Raised in a parser's callback, which ends the parsing of this connection."""
@@ -59,7 +63,7 @@ class GatewayProtocol(HttpToolsProtocol):
         self._await_head()
         super().on_message_begin()
         scope: dict[str, Any] = self.scope  # type: ignore[assignment]  # extensions may be anything
-        scope["extensions"] = {ABORT: self.transport.abort}
+        scope["extensions"] = {ABORT: self.transport.abort, WRITE: self._write}
 
     def on_header(self, name: bytes, value: bytes) -> None:
         if len(self.headers) >= HEADERS:
@@ -79,6 +83,13 @@ class GatewayProtocol(HttpToolsProtocol):
             self._deaf = True
             raise _Refused
         super().on_headers_complete()
+
+    def _write(self, body: bytes) -> bool:
+        cycle = self.cycle
+        if self.flow.write_paused or not cycle.chunked_encoding or cycle.response_complete or cycle.disconnected:
+            return False
+        self.transport.write(b"%x\r\n%b\r\n" % (len(body), body))
+        return True
 
     def send_400_response(self, msg: str) -> None:
         if not self._deaf:  # else an answer is under way, and nothing may come between

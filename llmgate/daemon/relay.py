@@ -28,10 +28,16 @@ async def relay(
     the stream ended without saying that it is complete, so that a truncated answer never looks whole.
     """
     protocol = call.protocol
-    chunks = answer.chunks()
-    async for chunk in chunks:
+
+    def at_once(chunk: bytes) -> bytes | None:
+        """A piece from the middle of an answer goes on in the moment when it comes, if the client takes it: of a
+        hundred pieces ninety-eight. What is left is for the loop below, which can wait."""
         progressed()
         out = reader.feed(chunk)
+        return None if not reader.complete and exchange.wrote(out) else out
+
+    chunks = answer.chunks(at_once)
+    async for out in chunks:
         if reader.complete:
             await exchange.end_stream(protocol, out)
             await _read_rest(chunks)

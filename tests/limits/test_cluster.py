@@ -67,7 +67,9 @@ async def test_requests_per_minute(pair: Pair) -> None:
     robot = await pair.principal(key)
     began = time.monotonic()
     assert [(await pair.ask(0, key)).status_code for _ in range(12)] == [200] * 12
-    await eventually(lambda: two.services.limits.use(robot).requests_used > 5)
+    await eventually(
+        lambda: two.services.limits.use(robot).requests_used > 10
+    )  # all of them, as far as they have not faded
     answers = [await pair.ask(1, key) for _ in range(12)]
     passed = [answer for answer in answers if answer.status_code == 200]
     faded = 20 * (time.monotonic() - began) / 60  # of what was used, while all this was asked

@@ -48,7 +48,7 @@ async def test_each_change_is_published_with_its_reason(fake: FakeOllama) -> Non
             ("healthy", "degraded"),
             ("degraded", "offline"),
         ]
-        assert fleet.changes[-1].reason == "The upstream gpu1 cannot be reached."
+        assert fleet.changes[-1].reason == "The upstream gpu1 cannot be reached: connection refused."
 
 
 async def test_an_upstream_that_is_down_at_the_start_comes_into_use_later(fake: FakeOllama) -> None:

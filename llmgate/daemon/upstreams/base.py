@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, ClassVar
@@ -51,6 +51,9 @@ class Inspection:
     version: str = ""
 
 
+Quick = Callable[[bytes], bytes | None]
+
+
 class UpstreamAnswer(ABC):
     """An answer that has begun: status and content type are known. Always close it."""
 
@@ -60,8 +63,12 @@ class UpstreamAnswer(ABC):
     """The upstream's Retry-After, in seconds."""
 
     @abstractmethod
-    def chunks(self) -> AsyncIterator[bytes]:
-        """The body as it arrives. Raises UpstreamCut or UpstreamTimeout."""
+    def chunks(self, quick: Quick | None = None) -> AsyncIterator[bytes]:
+        """The body as it arrives. Raises UpstreamCut or UpstreamTimeout, and what ``quick`` raises.
+
+        ``quick`` sees each piece first, in the moment when it arrives if somebody waits for it: no task has to wake up.
+        What it returns comes out here; None says that the piece is dealt with.
+        """
 
     @abstractmethod
     async def read(self, limit: int) -> bytes:

@@ -13,7 +13,7 @@ from llmgate.daemon.clock import monotonic
 from llmgate.daemon.protocols import translate
 from llmgate.daemon.protocols.answers import answer_in
 from llmgate.daemon.protocols.base import Call, StreamReader, Usage
-from llmgate.daemon.upstreams.base import Inspection, ModelInfo, Upstream, UpstreamAnswer
+from llmgate.daemon.upstreams.base import Inspection, ModelInfo, Quick, Upstream, UpstreamAnswer
 from llmgate.daemon.upstreams.messages import entries, json_body
 from llmgate.daemon.upstreams.transport import UpstreamClient
 from llmgate.errors import ModelNotFound, UnsupportedByUpstream, UpstreamProtocolError, UpstreamRejected
@@ -101,8 +101,10 @@ class _LocalAnswer(UpstreamAnswer):
         self.retry_after = None
         self._body = body
 
-    async def chunks(self) -> AsyncIterator[bytes]:
-        yield self._body
+    async def chunks(self, quick: Quick | None = None) -> AsyncIterator[bytes]:
+        piece = self._body if quick is None else quick(self._body)
+        if piece is not None:
+            yield piece
 
     async def read(self, limit: int) -> bytes:
         return self._body[:limit]

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import select
 import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -14,6 +16,7 @@ from llmgate.daemon.upstreams import connection as module
 from llmgate.daemon.upstreams.base import UpstreamAnswer
 from llmgate.daemon.upstreams.transport import UpstreamClient
 from llmgate.errors import UpstreamCut, UpstreamProtocolError, UpstreamTimeout, UpstreamUnreachable
+from tests.limits.support import eventually
 from tests.queue.rabbitmq.certificates import Authority
 from tests.upstreams.support import settings_for
 
@@ -99,6 +102,13 @@ async def test_every_way_in_which_a_body_ends(parts: tuple[bytes, ...], expected
         ((HEAD + b"content-length: 5\r\ncontent-length: 6\r\n\r\nhello",), UpstreamProtocolError),
         ((HEAD + b"content-length: 5\r\ntransfer-encoding: chunked\r\n\r\nhello",), UpstreamProtocolError),
         ((CHUNKED + b"zz\r\n",), UpstreamProtocolError),
+        ((CHUNKED + b"0\r\n" + b"x: y\r\n" * 20_000,), UpstreamProtocolError),
+        ((HEAD + b"transfer-encoding: gzip, chunked\r\n\r\n",), UpstreamProtocolError),
+        ((HEAD + b"transfer-encoding: gzip\r\n\r\n",), UpstreamProtocolError),
+        (
+            (b"HTTP/1.1 099 Odd\r\ncontent-length: 5\r\n\r\nfirst" + HEAD + b"content-length: 2\r\n\r\nok",),
+            UpstreamProtocolError,
+        ),
         ((HEAD + b"content-encoding: gzip\r\ncontent-length: 1\r\n\r\nx",), UpstreamProtocolError),
     ],
 )
@@ -133,6 +143,111 @@ async def test_an_answer_that_comes_before_the_whole_body_was_sent_is_taken() ->
         answer = await ask(client, b"x" * 20_000_000)
         assert (answer.status, await answer.read(100)) == (413, b"no!")
         await answer.close()
+
+
+async def test_a_connection_on_which_half_a_request_was_sent_is_not_used_again() -> None:
+    """Else the next request would be taken for the rest of it."""
+    bodies: list[bytes] = []
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(b"HTTP/1.1 401 Unauthorized\r\ncontent-length: 3\r\n\r\nno!")
+        await writer.drain()
+        bodies.append(await reader.read())
+
+    async with served(serve) as client:
+        for letter in (b"a", b"b"):
+            answer = await ask(client, letter * 20_000_000)
+            assert (answer.status, await answer.read(100)) == (401, b"no!")
+            await answer.close()
+        await eventually(lambda: len(bodies) == 2)
+    assert [set(body) for body in bodies] == [{ord("a")}, {ord("b")}]
+
+
+async def test_a_connection_whose_reading_is_paused_is_not_used_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "WAITING_BYTES", 10)
+    connections = 0
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal connections
+        connections += 1
+        writer.write(HEAD + b"content-length: 100\r\n\r\n" + b"x" * 100)
+        await reader.read()
+
+    async with served(serve) as client:
+        answer = await ask(client)
+        await eventually(lambda: answer._incoming.is_complete)  # type: ignore[attr-defined]  # nobody has read it
+        await answer.close()
+        assert await whole(client) == b"x" * 100
+    assert connections == 2
+
+
+async def test_what_comes_between_two_requests_ends_the_connection() -> None:
+    connections = 0
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal connections
+        connections += 1
+        writer.write(HEAD + b"content-length: 5\r\n\r\nfirst")
+        await writer.drain()
+        await reader.readuntil(b"{}")
+        writer.write(HEAD + b"content-length: 5\r\n\r\nstray")
+        writer.close()
+
+    async with served(serve) as client:
+        answer = await ask(client)
+        assert await answer.read(100) == b"first"
+        [connection] = client._connections._all
+        look = select.poll()
+        look.register(connection.transport.get_extra_info("socket").fileno(), select.POLLIN)
+        await answer.close()
+        assert look.poll(5000), "the event loop did not look in between"
+        assert await whole(client) == b"first"
+    assert connections == 2
+
+
+async def test_an_answer_that_we_cut_ourselves_is_not_whole() -> None:
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(HEAD + b"\r\nhalf of it")
+        await reader.read(10)
+        await reader.read()
+
+    async with served(serve) as client:
+        answer = await ask(client)
+        reading = asyncio.create_task(answer.read(1000))
+        await asyncio.sleep(0)
+        await client.close()
+        with pytest.raises(UpstreamCut):
+            await reading
+
+
+async def test_a_trailer_is_no_header() -> None:
+    parts = (CHUNKED + b"2\r\nok\r\n0\r\ncontent-encoding: gzip\r\ncontent-type: x/y\r\n\r\n",)
+    async with served(saying(*parts)) as client:
+        answer = await ask(client)
+        assert (answer.content_type, await answer.read(10)) == ("text/plain", b"ok")
+        await answer.close()
+
+
+async def test_a_name_is_looked_up_once_for_all_who_wait(monkeypatch: pytest.MonkeyPatch) -> None:
+    looked, go = 0, asyncio.Event()
+    loop = asyncio.get_running_loop()
+    really = loop.getaddrinfo
+
+    async def slowly(*arguments: Any, **more: Any) -> Any:
+        nonlocal looked
+        looked += 1
+        await go.wait()
+        return await really(*arguments, **more)
+
+    async with served(saying(HEAD + b"content-length: 2\r\n\r\nok")) as client:
+        monkeypatch.setattr(loop, "getaddrinfo", slowly)
+        client._connections.keeps = False
+        asking = [asyncio.create_task(whole(client)) for _ in range(5)]
+        await eventually(lambda: looked == 1)
+        go.set()
+        assert await asyncio.gather(*asking) == [b"ok"] * 5
+        assert await whole(client) == b"ok"
+        assert looked == 1
 
 
 async def test_a_large_body_arrives_whole() -> None:

@@ -7,6 +7,7 @@ the CPU for a request and for each piece of an answer (docs/benchmarks.md), whic
 from __future__ import annotations
 
 import asyncio
+import select
 from collections.abc import AsyncIterator, Callable
 from typing import Final, cast
 
@@ -40,6 +41,8 @@ class Connection(asyncio.Protocol):
 
     def __init__(self, forget: Callable[[Connection], None]) -> None:
         self.is_lost = False
+        self._is_aborted = False
+        self._is_half_sent = False
         self._forget = forget
         self._loop = asyncio.get_running_loop()
         self._answer: Incoming | None = None
@@ -47,7 +50,13 @@ class Connection(asyncio.Protocol):
 
     @property
     def is_usable(self) -> bool:
-        return not self.is_lost and not self.transport.is_closing()
+        """Open, and nothing has come that nobody has asked for, or the news that it was closed: the event loop may not
+        have looked yet."""
+        if self.is_lost or self._is_half_sent or self.transport.is_closing():
+            return False
+        look = select.poll()
+        look.register(self.transport.get_extra_info("socket").fileno(), select.POLLIN | select.POLLRDHUP)
+        return not look.poll(0)
 
     async def ask(self, head: bytes, body: bytes, silence: Silence) -> Incoming:
         """Send a request and wait for the head of its answer. Raises BadAnswer or ConnectionCut."""
@@ -66,17 +75,19 @@ class Connection(asyncio.Protocol):
 
     def abort(self) -> None:
         """Close it now, whatever is still to be sent."""
+        self._is_aborted = True
         self.transport.abort()
 
     async def _write(self, head: bytes, body: bytes, answer: Incoming) -> None:
         """Piece by piece, until the upstream answers: what it has not read by then it does not want."""
         self.transport.write(head)
         for start in range(0, len(body), PIECE_BYTES):
+            if answer.head.done():
+                self._is_half_sent = True  # what comes next on this connection would be taken for the rest
+                return
             self.transport.write(body[start : start + PIECE_BYTES])
             if self._writable is not None:
                 await asyncio.wait((self._writable, answer.head), return_when=asyncio.FIRST_COMPLETED)
-            if answer.head.done():
-                return
 
     # -- what the event loop tells -----------------------------------------------------------
 
@@ -88,7 +99,7 @@ class Connection(asyncio.Protocol):
         self.resume_writing()
         self._forget(self)
         if self._answer is not None:
-            self._answer.cut(clean=exc is None)
+            self._answer.cut(clean=exc is None and not self._is_aborted)
 
     def pause_writing(self) -> None:
         if self._writable is None:
@@ -130,6 +141,11 @@ class Incoming:
         self._waiter: asyncio.Future[None] | None = None
         self._quick: Quick | None = None
         self._is_paused = False
+
+    @property
+    def is_over(self) -> bool:
+        """It was read to its end, and the connection may be used for another request."""
+        return self.is_complete and self.is_reusable and not self._is_paused
 
     def header(self, name: bytes) -> str:
         """Empty, if there is none."""
@@ -176,8 +192,9 @@ class Incoming:
 
     def feed(self, data: bytes) -> None:
         """Take what the connection has received."""
-        if not self.status:
-            self._head_bytes += len(data)
+        if self._failure is not None:
+            return
+        self._head_bytes += len(data)
         try:
             self._parser.feed_data(data)
         except (httptools.HttpParserError, httptools.HttpParserUpgrade):
@@ -185,8 +202,10 @@ class Incoming:
                 self.is_reusable = False
             else:
                 self._fail(BadAnswer("not HTTP"))
-        if not self.status and self._head_bytes > HEAD_BYTES:
-            self._fail(BadAnswer("a head without end"))
+        if self._parsed:
+            self._head_bytes = 0
+        elif self._head_bytes > HEAD_BYTES and not self.is_complete:
+            self._fail(BadAnswer("a head, or trailers, without end"))
         if self._parsed:
             self._silence.heard()
             self._arrived(self._parsed[0] if len(self._parsed) == 1 else b"".join(self._parsed))
@@ -212,6 +231,7 @@ class Incoming:
             try:
                 self._seen = self._quick(chunk)
             except Exception as failure:  # raised where the pieces are waited for
+                self._raw.clear()
                 self._fail(failure)
             if self._seen is None and not self.is_complete and self._failure is None:
                 self._silence.listen()
@@ -244,15 +264,21 @@ class Incoming:
             raise BadAnswer("a second answer")
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        self.headers[name.lower()] = value
+        if not self.status:  # else it is a trailer
+            self.headers[name.lower()] = value
 
     def on_headers_complete(self) -> None:
         status = self._parser.get_status_code()
+        if status < 100:
+            raise BadAnswer("not a status")
         if status < 200:  # it only says that the answer will come
             self.headers.clear()
             return
         self.status = status
-        self._has_end = b"content-length" in self.headers or b"transfer-encoding" in self.headers
+        coding = self.headers.get(b"transfer-encoding")
+        if coding is not None and coding.lower() != b"chunked":
+            raise BadAnswer("a coding that nobody asked for")
+        self._has_end = coding is not None or b"content-length" in self.headers
         if not self.head.done():
             self.head.set_result(None)
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import socket
 import ssl
-from typing import Final
+from typing import Any, Final
 from urllib.parse import urlsplit
 
 import aiohappyeyeballs
@@ -16,6 +17,9 @@ from llmgate.daemon.upstreams.connection import Connection
 KEPT_SECONDS: Final = 30.0
 SECOND_ADDRESS_SECONDS: Final = 0.25
 """Of a name with several addresses the next one is tried, too, after so long (RFC 8305, section 5)."""
+
+ADDRESSES_SECONDS: Final = 10.0
+"""A name means the same for so long."""
 
 _KEEP_ALIVE: Final = {"TCP_KEEPIDLE": 30, "TCP_KEEPINTVL": 10, "TCP_KEEPCNT": 3}
 
@@ -36,6 +40,9 @@ class Connections:
         self._context: ssl.SSLContext | None = None
         self._idle: dict[Connection, float] = {}
         self._all: set[Connection] = set()
+        self._lookup: asyncio.Future[Any] | None = None
+        self._addresses_until = 0.0
+        self._is_closed = False
         self._cleaning: asyncio.TimerHandle | None = None
         host = f"[{self._host}]" if ":" in self._host else self._host
         self.authority = host if parts.port is None else f"{host}:{parts.port}"
@@ -62,7 +69,8 @@ class Connections:
             self._cleaning = loop.call_later(KEPT_SECONDS, self._clean)
 
     def close(self) -> None:
-        """All of them, now."""
+        """All of them, now, and what is just being opened."""
+        self._is_closed = True
         if self._cleaning is not None:
             self._cleaning.cancel()
             self._cleaning = None
@@ -83,7 +91,7 @@ class Connections:
         loop = asyncio.get_running_loop()
         if self._is_secure and self._context is None:
             self._context = await asyncio.to_thread(ssl.create_default_context)  # reads hundreds of certificates
-        addresses = await loop.getaddrinfo(self._host, self._port, type=socket.SOCK_STREAM)
+        addresses = await self._addresses()
         opened = await aiohappyeyeballs.start_connection(
             addresses, happy_eyeballs_delay=SECOND_ADDRESS_SECONDS, socket_factory=_watched_socket
         )
@@ -92,13 +100,33 @@ class Connections:
                 lambda: Connection(self._gone),
                 sock=opened,
                 ssl=self._context,
-                server_hostname=self._host if self._context else None,
+                server_hostname=self._host.rstrip(".") if self._context else None,
             )
         except BaseException:
             opened.close()
             raise
         self._all.add(connection)
+        if self._is_closed:
+            connection.abort()
+            raise ConnectionAbortedError(errno.ECONNABORTED, "closed meanwhile")
         return connection
+
+    async def _addresses(self) -> Any:
+        """What the name means. One look-up for all who wait for it: there are four threads for all upstreams, and
+        what they do cannot be stopped."""
+        loop = asyncio.get_running_loop()
+        lookup = self._lookup
+        if lookup is None or (lookup.done() and loop.time() >= self._addresses_until):
+            lookup = asyncio.ensure_future(loop.getaddrinfo(self._host, self._port, type=socket.SOCK_STREAM))
+            lookup.add_done_callback(self._looked_up)
+            self._lookup = lookup
+        return await asyncio.shield(lookup)
+
+    def _looked_up(self, lookup: asyncio.Future[Any]) -> None:
+        if lookup.cancelled() or lookup.exception() is not None:
+            self._lookup = None
+        else:
+            self._addresses_until = asyncio.get_running_loop().time() + ADDRESSES_SECONDS
 
     def _gone(self, connection: Connection) -> None:
         self._all.discard(connection)

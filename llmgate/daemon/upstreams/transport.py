@@ -98,7 +98,7 @@ class UpstreamClient:
         head = self._head(method, path, body, headers)
         try:
             connection = await self._connections.take()
-        except (OSError, ssl.SSLError) as failure:
+        except (OSError, RuntimeError) as failure:  # uvloop raises either
             why = _why_unreachable(failure)
             raise UpstreamUnreachable(f"The upstream {self._settings.name} cannot be reached: {why}.") from failure
         silence = Silence(first, idle, connection.abort)
@@ -181,7 +181,7 @@ class _Answer(UpstreamAnswer):
         connection, self._connection = self._connection, None
         if connection is None:
             return
-        if self._incoming.is_complete and self._incoming.is_reusable:
+        if self._incoming.is_over:
             self._connections.give_back(connection)
         else:
             connection.abort()
@@ -196,7 +196,7 @@ def explained(failure: Exception, silence: Silence, name: str) -> LLMGateError:
     return UpstreamCut(f"The upstream {name} closed the connection before its answer was complete.")
 
 
-def _why_unreachable(failure: OSError) -> str:
+def _why_unreachable(failure: OSError | RuntimeError) -> str:
     """The reason, without the address: clients read it."""
     if isinstance(failure, socket.gaierror):
         return "its name does not resolve"
@@ -204,7 +204,7 @@ def _why_unreachable(failure: OSError) -> str:
         return "its certificate is not valid"
     if isinstance(failure, ssl.SSLError):
         return "it does not speak TLS"
-    if failure.errno:
+    if isinstance(failure, OSError) and failure.errno:
         return os.strerror(failure.errno).lower()
     return "it does not take connections"
 

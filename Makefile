@@ -9,7 +9,7 @@ STATIC := llmgate/daemon/static
 PAGE := $(STATIC)/index.html
 
 .DEFAULT_GOAL := help
-.PHONY: help demo cluster-demo serve setup check test trust page services bench-quick bench-cluster bench-start bench-lists bench-tui bench-chat fuzz lock wheel example docs pictures clean
+.PHONY: help demo cluster-demo serve setup check test trust page services bench bench-quick bench-cluster bench-start bench-lists bench-tui bench-chat fuzz lock wheel example docs pictures clean
 
 help: ## This list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -57,9 +57,13 @@ trust: setup page services ## The long tests, in real times (about six minutes)
 services: ## Install the servers that tests start privately (Debian packages)
 	@sh tests/services/install.sh
 
-bench-quick: setup ## Measure the cost of the gateway beside nginx (about two minutes)
+bench: setup services ## Measure the gateway beside other products, and write docs/benchmarks.md (about twenty minutes)
 	@sh bench/install.sh
-	$(BIN)/python -m bench.quick
+	$(BIN)/python -m bench $(ARGS)
+
+bench-quick: setup ## Measure the gateway beside a bare nginx, and write nothing down (about two minutes)
+	@sh bench/install.sh
+	$(BIN)/python -m bench.relay nginx llmgate
 
 bench-cluster: setup services ## Measure what a shared line costs (about three minutes)
 	$(BIN)/python -m bench.cluster

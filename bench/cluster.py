@@ -1,21 +1,18 @@
 """`make bench-cluster`: what it costs that several daemons share one line. Writes docs/benchmarks-cluster.md.
 
-A private RabbitMQ broker and daemons' queue managers as processes of their own, all on this machine; nothing else of
-the gateway runs, so that the figures are the queue's.
+A private RabbitMQ broker and a daemon's queue manager, all on this machine; nothing else of the gateway runs, so that
+the figures are the queue's. What a grant costs is measured by ``bench.scheduling``.
 """
 
 from __future__ import annotations
 
 import asyncio
 import gc
-import json
 import os
 import platform
 import secrets
 import statistics
-import sys
 import time
-from asyncio.subprocess import PIPE
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -26,6 +23,7 @@ import uvloop
 
 from bench.document import ROOT
 from llmgate.config import QueueSettings
+from llmgate.daemon.queue.interface import QueueManagerInterface
 from llmgate.daemon.queue.place import RoomPlace
 from llmgate.daemon.queue.rabbitmq.ledger import Ledger
 from llmgate.daemon.queue.rabbitmq.manager import RabbitMQManager
@@ -34,9 +32,6 @@ from llmgate.daemon.queue.ticket import Ticket, UpstreamSlots
 from tests.services.rabbitmq import RabbitServer
 
 DOCUMENT = ROOT / "docs" / "benchmarks-cluster.md"
-ROUNDS = 3000
-CLIENTS = 64
-SECONDS = 10.0
 TICKETS = 10_000
 LEAVERS = 9_000
 AGING_SECONDS = 10.0
@@ -81,89 +76,9 @@ async def daemon(url: str, name: str, slots: int, **changes: object) -> AsyncIte
         await manager.close()
 
 
-def ticket(manager: RabbitMQManager, number: int, level: int = 2) -> Ticket:
+def ticket(manager: QueueManagerInterface, number: int, level: int = 2) -> Ticket:
     flow = f"principal-{number % 50}"
     return Ticket(secrets.token_hex(8), "bench", "model", level, flow, flow, manager.now(), cost=100.0)
-
-
-# -- worker processes ------------------------------------------------------------------------
-
-
-async def work(url: str, clients: int, rounds: int, seconds: float) -> None:
-    """Ask for turns and give them back; prints the microseconds from submit to grant, and how many there were."""
-    async with daemon(url, "worker", slots=2 * CLIENTS) as manager:
-        print("ready", flush=True)
-        await asyncio.to_thread(sys.stdin.readline)
-        latencies: list[float] = []
-        deadline = time.monotonic() + seconds
-        began = time.monotonic()
-
-        async def client(number: int) -> None:
-            for turn in range(rounds):
-                if time.monotonic() > deadline:
-                    return
-                began = time.perf_counter()
-                place = await manager.submit(ticket(manager, number + turn))
-                grant = await place.granted(30)
-                latencies.append(1e6 * (time.perf_counter() - began))
-                manager.release(grant, 100.0)
-                if clients == 1:
-                    await asyncio.sleep(0.003)  # an idle machine: nobody else is under way
-
-        await asyncio.gather(*(client(number) for number in range(clients)))
-        elapsed = time.monotonic() - began
-        print(json.dumps({"latencies": latencies, "elapsed": elapsed}), flush=True)
-        await asyncio.to_thread(sys.stdin.readline)
-
-
-@dataclass(frozen=True, slots=True)
-class Worked:
-    latencies: list[float]
-    elapsed: float
-
-
-async def run_workers(url: str, jobs: Sequence[tuple[int, int]]) -> list[Worked]:
-    """Processes that are ready together and start together: (clients, rounds) of each; 0 clients only take part."""
-    workers = []
-    for clients, rounds in jobs:
-        worker = await asyncio.create_subprocess_exec(
-            sys.executable, "-m", "bench.cluster", "work", url, str(clients), str(rounds), stdin=PIPE, stdout=PIPE,
-            limit=64 * 1024 * 1024,
-        )  # fmt: skip
-        assert worker.stdout is not None
-        await worker.stdout.readline()
-        workers.append(worker)
-    for worker in workers:
-        assert worker.stdin is not None
-        worker.stdin.write(b"go\n")
-    results = []
-    for worker in workers:
-        assert worker.stdout is not None
-        results.append(Worked(**json.loads(await worker.stdout.readline())))
-    for worker in workers:
-        await worker.communicate(b"done\n")
-    return results
-
-
-async def latency(url: str) -> list[Figure]:
-    """The first process dispatches, the second one asks, one request after the other."""
-    _, asked = await run_workers(url, [(0, 0), (1, ROUNDS)])
-    figures = statistics.quantiles(asked.latencies, n=100)
-    return [
-        Figure("submit → grant, idle, p50", figures[49] / 1000, "ms", "≤ 3 ms"),
-        Figure("submit → grant, idle, p99", figures[98] / 1000, "ms", "≤ 10 ms"),
-    ]
-
-
-async def rate(url: str) -> list[Figure]:
-    """Two processes with many clients each, and slots for all of them."""
-    worked = await run_workers(url, [(CLIENTS, 1_000_000), (CLIENTS, 1_000_000)])
-    granted = sum(len(one.latencies) / one.elapsed for one in worked)
-    everyone = [latency for one in worked for latency in one.latencies]
-    return [
-        Figure(f"grants over two daemons, {CLIENTS} clients each", granted, "/s", "≥ 500 /s"),
-        Figure("submit → grant at that rate, p50", statistics.median(everyone) / 1000, "ms", ""),
-    ]
 
 
 # -- ten thousand that wait ------------------------------------------------------------------
@@ -251,7 +166,7 @@ def manager_window(manager: RabbitMQManager) -> int:
 
 async def measure() -> list[Figure]:
     figures: list[Figure] = []
-    for part in (latency, rate, aging, leaving):
+    for part in (aging, leaving):
         server = RabbitServer()
         await asyncio.to_thread(server.start)
         try:
@@ -271,15 +186,14 @@ def document(figures: Sequence[Figure]) -> str:
 
 Written by `make bench-cluster` on {datetime.now(UTC):%Y-%m-%d}; do not edit.
 
-Machine: {machine}; everything on it: a RabbitMQ broker of its own for each part, with classic queues, and the daemons'
-queue managers as processes of their own.
+Machine: {machine}; everything on it: a RabbitMQ broker of its own for each part, with classic queues, and
+a daemon's queue manager. How long a grant takes and how many there are in a second: benchmarks.md, "Scheduling".
 
 | what | measured | goal |
 |---|---|---|
 {rows}
 
-*Submit → grant*: from the submission of a ticket in one daemon to the grant, decided by another one, in the first
-one's hands; {ROUNDS:,} one after the other. *Rate*: {SECONDS:.0f} seconds, slots for all. *Lateness*: from the moment
+*Lateness*: from the moment
 at which a ticket should have moved up (submission + hops × {AGING_SECONDS:.0f} s) to its arrival in the next line, at
 the dispatcher, which holds all of them; they come in at {SUBMIT_RATE:,} per second. *Leave*: until neither the
 statistics nor the dispatcher know of them.
@@ -288,9 +202,6 @@ statistics nor the dispatcher know of them.
 
 def main() -> None:
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(30))
-    if sys.argv[1:2] == ["work"]:
-        uvloop.run(work(sys.argv[2], int(sys.argv[3]), int(sys.argv[4]), SECONDS))
-        return
     text = document(uvloop.run(measure()))
     DOCUMENT.write_text(text, encoding="utf-8")
 

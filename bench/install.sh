@@ -1,13 +1,16 @@
 #!/bin/sh
-# Installs what the benchmark compares with: nginx from Debian's packages, never started by the system.
+# Installs what the benchmark compares with from Debian's packages, nginx and HAProxy; neither is started by the system.
 set -eu
-command -v nginx >/dev/null 2>&1 && exit 0
-[ -x /usr/sbin/nginx ] && exit 0
+PATH=$PATH:/usr/sbin
+missing=""
+command -v nginx >/dev/null 2>&1 || missing="$missing nginx-light"
+command -v haproxy >/dev/null 2>&1 || missing="$missing haproxy"
+[ -n "$missing" ] || exit 0
 if [ "$(id -u)" = 0 ]; then run=""; elif command -v sudo >/dev/null 2>&1; then run="sudo"; else
-  echo "nginx is missing. Install it with: apt-get install nginx-light" >&2
+  echo "Something is missing. Install it with: apt-get install$missing" >&2
   exit 1
 fi
-# The package would start nginx on port 80: a policy file forbids it for the time of the installation.
+# The packages would start their servers: a policy file forbids it for the time of the installation.
 policy=/usr/sbin/policy-rc.d
 created=""
 if [ ! -e "$policy" ]; then
@@ -15,5 +18,5 @@ if [ ! -e "$policy" ]; then
   $run chmod +x "$policy"
   created=1
 fi
-$run env DEBIAN_FRONTEND=noninteractive sh -c 'apt-get update -qq && apt-get install -y -qq nginx-light' >/dev/null
+$run env DEBIAN_FRONTEND=noninteractive sh -c "apt-get update -qq && apt-get install -y -qq$missing" >/dev/null
 [ -z "$created" ] || $run rm -f "$policy"

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import socket
 import subprocess
 import sys
@@ -13,10 +12,12 @@ import urllib.error
 import urllib.request
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
-CLOCK_TICKS = os.sysconf("SC_CLK_TCK")
+from bench.job import Found, Job, Window
+
 START_SECONDS = 20.0
 
 
@@ -28,22 +29,16 @@ def free_port() -> int:
 
 
 def cpu_seconds(pids: list[int]) -> float:
-    """User and system time of processes, from /proc/PID/stat."""
-    total = 0
-    for pid in pids:
-        fields = Path(f"/proc/{pid}/stat").read_text(encoding="ascii").rsplit(")", 1)[1].split()
-        total += int(fields[11]) + int(fields[12])
-    return total / CLOCK_TICKS
+    """User and system time of processes and all their threads, from the clock that the kernel keeps for each process.
+
+    That clock (``clock_getcpuclockid``) counts nanoseconds, where /proc/PID/stat counts hundredths of a second.
+    """
+    return sum(time.clock_gettime((~pid << 3) | 2) for pid in pids)
 
 
 def memory_bytes(pid: int) -> int:
     """Resident memory of a process."""
     return int(Path(f"/proc/{pid}/statm").read_text(encoding="ascii").split()[1]) * os.sysconf("SC_PAGE_SIZE")
-
-
-def children(pid: int) -> list[int]:
-    path = Path(f"/proc/{pid}/task/{pid}/children")
-    return [int(child) for child in path.read_text(encoding="ascii").split()]
 
 
 @contextmanager
@@ -88,39 +83,6 @@ def upstream(folder: Path, *models: str, module: str = "bench.upstream") -> Iter
         yield url
 
 
-@contextmanager
-def nginx(folder: Path, upstream_url: str) -> Iterator[tuple[str, list[int]]]:
-    """A bare reverse proxy: one worker, unbuffered, connections to the upstream kept alive."""
-    port = free_port()
-    work = folder / "nginx"
-    work.mkdir()
-    (work / "nginx.conf").write_text(
-        f"""
-        worker_processes 1; daemon off; pid {work}/pid; error_log {work}/error.log;
-        events {{ worker_connections 8192; }}
-        http {{
-          access_log off; keepalive_requests 1000000;
-          client_body_temp_path {work}/body; proxy_temp_path {work}/proxy; fastcgi_temp_path {work}/fastcgi;
-          uwsgi_temp_path {work}/uwsgi; scgi_temp_path {work}/scgi;
-          upstream fake {{ server {upstream_url.removeprefix("http://")}; keepalive 512; keepalive_requests 1000000; }}
-          server {{
-            listen 127.0.0.1:{port} backlog=4096;
-            location / {{
-              proxy_pass http://fake; proxy_http_version 1.1; proxy_set_header Connection "";
-              proxy_buffering off; proxy_read_timeout 600s;
-            }}
-          }}
-        }}
-        """,
-        encoding="utf-8",
-    )
-    program = shutil.which("nginx") or "/usr/sbin/nginx"
-    with process([program, "-c", str(work / "nginx.conf"), "-p", str(work)], folder / "nginx.log") as master:
-        url = f"http://127.0.0.1:{port}"
-        wait_for_http(f"{url}/api/version")
-        yield url, children(master.pid)
-
-
 PASSWORD = "correct-horse-battery"  # noqa: S105 - of a gateway that lives for a minute on loopback
 
 
@@ -153,8 +115,13 @@ def state_of(folder: Path, slots: int) -> Path:
 
 
 @contextmanager
-def llmgate(folder: Path, upstream_url: str, slots: int, more: str = "") -> Iterator[Gateway]:
-    """The gateway with everything on: authentication, queue, accounting. ``more`` goes to the end of its settings."""
+def llmgate(
+    folder: Path, upstream_url: str, slots: int, more: str = "", queue: str = "", workers: int = 1
+) -> Iterator[Gateway]:
+    """The gateway with everything on: authentication, queue, accounting.
+
+    ``more`` goes to the end of its settings, ``queue`` to those of the queue. Of several workers, one answers already.
+    """
     port = free_port()
     state = state_of(folder, slots)
     config = folder / f"llmgate-{slots}.toml"
@@ -170,6 +137,7 @@ def llmgate(folder: Path, upstream_url: str, slots: int, more: str = "") -> Iter
         keepalive_after = 3600
         deadline_seconds = 3600
         aging_seconds = 3600
+        {queue}
         [[upstreams]]
         name = "fake"
         kind = "ollama"
@@ -186,7 +154,8 @@ def llmgate(folder: Path, upstream_url: str, slots: int, more: str = "") -> Iter
         check=True,
         capture_output=True,
     )
-    with process([*command, "serve", "--config", str(config)], folder / "llmgate.log") as daemon:
+    serve = [*command, "serve", "--config", str(config), *([f"--workers={workers}"] if workers > 1 else [])]
+    with process(serve, folder / "llmgate.log") as daemon:
         url = f"http://127.0.0.1:{port}"
         wait_for_http(f"{url}/health/live")
         login = post(f"{url}/gate/auth/login", {"name": "admin", "password": PASSWORD}, {})
@@ -203,20 +172,18 @@ def post(url: str, body: Mapping[str, object], headers: dict[str, str]) -> dict[
         return document
 
 
-@dataclass(frozen=True, slots=True)
-class Tally:
-    """What a load brought back: answers, SSE events, and seconds to each answer's first byte."""
+def load(url: str, key: str, model: str, connections: int, requests: int) -> Found:
+    """Run the load client to its end, and return what it found. Raises RuntimeError when a request failed."""
+    found = run_client(Job(url, key, model, connections, requests))
+    if found.failures:
+        raise RuntimeError(f"{found.failures} of {requests} requests failed at {url}: {dict(found.reasons)}")
+    return found
 
-    answers: int
-    events: int
-    first_bytes: list[float]
 
-
-def load(url: str, key: str, model: str, connections: int, requests: int) -> Tally:
-    """Run the load client to its end, and return what it counted. Raises RuntimeError when a request failed."""
-    command = [sys.executable, "-m", "bench.client", url, key, model, str(connections), str(requests)]
-    done = subprocess.run(command, check=True, capture_output=True, timeout=300)
-    tally = json.loads(done.stdout)
-    if tally["failures"]:
-        raise RuntimeError(f"{tally['failures']} of {requests} requests failed at {url}")
-    return Tally(tally["answers"], tally["events"], tally["first"])
+def run_client(job: Job, seconds: float = 300) -> Found:
+    """Run the load client to its end, which must come within so many seconds, and return what it found."""
+    command = [sys.executable, "-m", "bench.client", json.dumps(asdict(job))]
+    done = subprocess.run(command, check=True, stdout=subprocess.PIPE, timeout=seconds)
+    found: dict[str, Any] = json.loads(done.stdout)
+    windows = [Window(**window) for window in found.pop("windows")]
+    return Found(**found, windows=windows)

@@ -19,6 +19,7 @@ import uvloop
 HEAD = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n"
 MODELS = ("burst-20", "paced-400-25", "hold")
 LISTINGS = {b"/api/version": b'{"version": "0.12.6"}'}
+LAST_CHUNK = b"0\r\n\r\n"
 
 
 def event(delta: dict[str, object], finish: str | None = None) -> bytes:
@@ -70,7 +71,12 @@ class Upstream(asyncio.Protocol):
         if not found:
             return
         length = re.search(rb"content-length: *(\d+)", head, re.IGNORECASE)
-        size = int(length[1]) if length else 0
+        if length is None and not head.startswith(b"GET"):  # in chunks, which need not be put together to be searched
+            size = rest.find(LAST_CHUNK) + len(LAST_CHUNK)
+            if size < len(LAST_CHUNK):
+                return
+        else:
+            size = int(length[1]) if length else 0
         if len(rest) < size:
             return
         self._buffer = rest[size:]
@@ -111,9 +117,22 @@ class Upstream(asyncio.Protocol):
             self._transport.write(data)
 
 
+def list_models(models: list[str], slots: int = 8192) -> None:
+    """What there is, as Ollama tells it; and as SGLang does, with how many requests it takes at once, for SMG."""
+    ollama = json.dumps({"models": [{"name": name, "model": name} for name in models]}).encode()
+    served = [{"id": name, "object": "model", "owned_by": "sglang"} for name in models]
+    LISTINGS.update(
+        {
+            b"/api/tags": ollama,
+            b"/api/ps": ollama,
+            b"/v1/models": json.dumps({"object": "list", "data": served}).encode(),
+            b"/server_info": json.dumps({"version": "0.5.3", "max_running_requests": slots}).encode(),
+        }
+    )
+
+
 async def main(port: int, models: list[str]) -> None:
-    listed = json.dumps({"models": [{"name": name, "model": name} for name in models or MODELS]}).encode()
-    LISTINGS.update({b"/api/tags": listed, b"/api/ps": listed})
+    list_models(models or list(MODELS))
     server = await asyncio.get_running_loop().create_server(Upstream, "127.0.0.1", port, backlog=4096)
     await server.serve_forever()
 

@@ -29,8 +29,8 @@ KEEP_ALIVE_SECONDS = 75
 is sent into a connection that is just going away."""
 
 COLLECT = (700, 10, 1000)
-"""The garbage collector's thresholds. Python's own look through everything that lives again and again while ten thousand
-clients come, wait and leave, for a third of the time; what is left in cycles by then is little, and goes later."""
+"""The garbage collector's thresholds. With Python's own it looks through all that lives again and again while ten
+thousand clients come, wait and leave, for a third of the time; what is left in cycles by then is little."""
 
 
 class GatewayServer(uvicorn.Server):

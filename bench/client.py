@@ -140,6 +140,8 @@ async def paced(job: Job, found: Found) -> None:
             if (rest := due - time.perf_counter()) > 0:
                 await asyncio.sleep(rest)
             group.create_task(once(free.pop() if free else Connection(job, found)))
+    for connection in free:
+        connection.close()
     found.windows.append(Window(found.answers, time.perf_counter() - began, cpu_seconds(job.pids) - before))
 
 

@@ -105,8 +105,10 @@ def main() -> None:
     for measured in found:
         if measured.rate:
             print(f"{measured.target.name}: first bytes at {measured.rate:g}/s, {measured.busy:.0%} of a core")
-        for remark in measured.remarks:
-            print(f"{measured.target.name}: {remark}")
+        if measured.waits:
+            print(f"{measured.target.name}: over one connection {measured.waits}")
+        for remark, whats in measured.remarks.items():
+            print(f"{measured.target.name}: {remark} ({', '.join(whats)})")
     for name, reason in failed.items():
         print(f"{name} does not start: {reason}", file=sys.stderr)
 

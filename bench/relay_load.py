@@ -84,35 +84,39 @@ def first_byte(percentile: int) -> str:
 @dataclass(slots=True)
 class Measured:
     """What was found about one product. ``rate``: requests per second at which the first bytes were timed; ``busy``:
-    its CPU seconds per second then. ``remarks``: what it did to the answers that it should not. ``sent``: events that
-    the upstream sent for each one that came."""
+    its CPU seconds per second then. ``remarks``: what it did to the answers that it should not, and
+    where. ``sent``: events that the upstream sent for each one that came. ``waits``: see ``WAITS_SECONDS``."""
 
     target: Target
     figures: list[Figure] = field(default_factory=list)
-    remarks: list[str] = field(default_factory=list)
+    remarks: dict[str, list[str]] = field(default_factory=dict)
     capacity: float = 0.0
     rate: float = 0.0
     busy: float = 0.0
     sent: float = 1.0
+    waits: str = ""
 
     def check(self, what: str, found: Found, chunks: int) -> None:
         """Note what is not as it was sent."""
-        wrong = []
         if found.failures:
             asked = found.answers + found.failures
-            wrong.append(f"{found.failures:,} of {asked:,} failed ({', '.join(found.reasons)})")
+            self._note(f"{found.failures:,} of {asked:,} answers failed ({', '.join(found.reasons)})", what)
+            return
+        if not found.answers:
+            return
         if found.whole < found.answers:
-            wrong.append(f"{found.answers - found.whole:,} of {found.answers:,} ended without [DONE]")
-        if found.answers and not found.failures:
-            for name, got, sent in (
-                ("events", found.events, found.answers * (chunks + MORE_EVENTS)),
-                ("chunks of text", found.tokens, found.answers * chunks),
-            ):
-                if got != sent:
-                    wrong.append(f"{got / found.answers:.1f} {name} per answer instead of {sent / found.answers:.0f}")
-        for remark in wrong:
-            if (line := f"{what}: {remark}") not in self.remarks:
-                self.remarks.append(line)
+            self._note("answers end without [DONE]", what)
+        for name, got, sent in (
+            ("chunks of text", found.tokens, chunks),
+            ("events", found.events, chunks + MORE_EVENTS),
+        ):
+            if missing := found.answers * sent - got:
+                self._note(f"{missing / found.answers:.3g} {name} per answer fewer than were sent", what)
+
+    def _note(self, remark: str, what: str) -> None:
+        whats = self.remarks.setdefault(remark, [])
+        if what not in whats:
+            whats.append(what)
 
 
 def measure_product(target: Target, upstream: str, limit: float, wanted: Callable[[str], bool]) -> Measured:
@@ -162,9 +166,7 @@ def _requests(measured: Measured, connections: int, requests: int) -> Iterator[F
         seconds, working = 1 / statistics.median(rates), statistics.median(costs) / 1e6
         yield Figure(WHOLE_ANSWER, measured.target.name, "ms", [1000 / rate for rate in rates])
         if seconds > WAITS_SECONDS and working < seconds / 4:
-            measured.remarks.append(
-                f"over one connection: an answer takes {1000 * seconds:.0f} ms, {1000 * working:.1f} ms of them work"
-            )
+            measured.waits = f"takes {1000 * seconds:.0f} ms for an answer and works for {1000 * working:.1f} of them"
 
 
 def _chunks(measured: Measured, count: int, streams: Streams) -> Iterator[Figure]:

@@ -11,6 +11,7 @@ from bench.relay_load import (
     CHUNKS,
     FAST,
     FIRST_BYTE,
+    RUN_SECONDS,
     RUNS,
     SLOW,
     STREAMS,
@@ -69,7 +70,8 @@ also the broker), read by the kernel's clock of each process before and after.
 
 *Per request*: answers of {CHUNKS} chunks that the upstream sends as fast as it can, over so many connections that ask
 again at once; {RUNS} runs after a warm-up, of {FAST.requests[32]:,} answers each ({FAST.requests[1]:,} over one
-connection; LiteLLM {SLOW.requests[1]}, {SLOW.requests[32]} and {SLOW.requests[256]}).
+connection; LiteLLM {SLOW.requests[1]}, {SLOW.requests[32]} and {SLOW.requests[256]}), or of fewer after
+{RUN_SECONDS:g} s.
 
 *Per chunk*: all streams are opened, and when they all run, {RUNS} windows of {few.window_seconds:g} s are looked at,
 one after the other; {STREAMS[0]} streams of {1000 // few.interval_ms} chunks per second each, and {STREAMS[1]:,} of
@@ -130,7 +132,7 @@ def _standing(figures: Sequence[Figure]) -> list[str]:
 
 
 def _named(one: Figure, ours: Figure) -> str:
-    return f"{one.product} ({one.middle / ours.middle:.2g} ×)"
+    return f"{one.product} ({in_words(one.middle / ours.middle)} ×)"
 
 
 def _limits(figures: Sequence[Figure]) -> list[str]:
@@ -172,12 +174,18 @@ def _rates(found: Sequence[Measured]) -> str:
 
 
 def _remarks(found: Sequence[Measured]) -> str:
-    lines = [f"- {one.target.name}, {remark}." for one in found for remark in one.remarks]
+    lines = [
+        f"- {one.target.name}: {remark} ({', '.join(whats) if len(whats) < len(one.figures) / 2 else 'throughout'})."
+        for one in found
+        for remark, whats in one.remarks.items()
+    ]
+    waits = [
+        f"Over one connection {one.target.name} {one.waits}: it waits for something." for one in found if one.waits
+    ]
     if not lines:
-        return "Every product passed on every answer whole, chunk by chunk."
-    return "Not passed on as it was sent (all others passed on every answer whole, chunk by chunk):\n\n" + "\n".join(
-        lines
-    )
+        return "\n".join(["Every product passed on every answer whole, chunk by chunk.", *waits])
+    told = "Not passed on as it was sent; all other answers were passed on whole, chunk by chunk:"
+    return "\n\n".join([told, "\n".join(lines), *waits])
 
 
 def readme(figures: Sequence[Figure]) -> str:

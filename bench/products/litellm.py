@@ -110,6 +110,7 @@ def _running(
             url=url,
             key=KEY,
             pids=lambda: descendants(child.pid),
-            note="its proxy with one worker and a master key; no database, so no users, keys, budgets or accounting",
+            note="its proxy with one worker and a master key; no database, so no users, keys, budgets or "
+            "accounting; its limit of 500 connections to an upstream raised",
             slow=True,
         )

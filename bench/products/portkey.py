@@ -39,8 +39,9 @@ def start(folder: Path, upstream: str) -> Iterator[Target]:
             key=KEY,
             pids=lambda: descendants(child.pid),
             headers={"x-portkey-provider": "openai", "x-portkey-custom-host": f"{upstream}/v1"},
-            note=f"its open gateway, which has neither authentication nor accounting; with @hono/node-server "
-            f"{HTTP_SERVER}, because with what npm would install every answer fails",
+            note="its open gateway, which has neither authentication nor accounting; its code pauses for 25 ms before "
+            f"the first event of a stream; with @hono/node-server {HTTP_SERVER}, because every answer fails with what "
+            "npm would install",
         )
 
 

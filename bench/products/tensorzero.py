@@ -56,5 +56,6 @@ def start(folder: Path, upstream: str) -> Iterator[Target]:
             key="-",
             pids=lambda: descendants(child.pid),
             model=lambda name: f"tensorzero::model_name::{name}",
-            note="no authentication and no accounting: both need databases; its own record of requests is off",
+            note="no authentication and no accounting: both need databases; its own record of requests is off; it "
+            "leaves Nagle's algorithm on, so that a piece may wait until the client has acknowledged the one before",
         )

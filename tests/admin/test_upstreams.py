@@ -242,7 +242,7 @@ async def test_a_row_that_cannot_be_used_harms_nobody_and_can_be_deleted(site: S
 
 async def test_a_url_that_no_client_can_use_takes_only_its_own_upstream_out(site: Site) -> None:
     made = await site.made("upstreams", name="odd", url="http://xn--a")
-    assert (made["state"], "cannot be asked" in made["reason"]) == ("offline", True)
+    assert (made["state"], "does not resolve" in made["reason"]) == ("offline", True)
     assert site.gateway.services.supervisor.failed == {}
     assert (await site.gateway.post("/api/chat", {**CHAT, "stream": False})).status_code == 200
 

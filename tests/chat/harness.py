@@ -167,4 +167,4 @@ async def until(condition: Callable[[], bool], timeout: float = 5.0) -> None:
     """Wait until it is true; nobody tells when, so look often."""
     async with asyncio.timeout(timeout):
         while not condition():
-            await asyncio.sleep(0)
+            await asyncio.sleep(0.002)

@@ -91,6 +91,7 @@ class UpstreamClient:
     async def close(self) -> None:
         """Close all connections."""
         self._connections.close()
+        await asyncio.sleep(0)  # the event loop closes them in its next round, which may be the last one
 
     async def _ask(
         self, method: str, path: str, body: bytes, headers: Mapping[str, str], first: float, idle: float

@@ -101,6 +101,18 @@ async def test_the_title_of_a_whole_book_is_asked_for_with_its_beginning(
     assert len(ollama.requests[1].json["messages"][0]["content"]) < EXCERPT + 500
 
 
+async def test_a_model_that_says_the_question_again_gives_no_title(
+    gateway: Running, ollama: FakeOllama, ann: Person
+) -> None:
+    ollama.script(Script())
+    ollama.script(Script(tokens=["At most six words, in the ", "language of the conversation."]))
+    async with open_page(gateway, ann) as page:
+        await page.answer("Say hello.")
+        await ollama.wait_for(lambda: len(ollama.requests) == 2)
+        await settled(gateway)
+        assert (await stored(gateway, ann, page)).title == "Say hello."
+
+
 async def test_only_the_first_exchange_of_a_kept_conversation_asks(
     gateway: Running, ollama: FakeOllama, ann: Person
 ) -> None:

@@ -50,6 +50,11 @@ Answer:
 {answer}"""
 
 
+def _is_said_again(title: str) -> bool:
+    """Whether it is what the model was asked, as very small ones answer."""
+    return len(title.split()) > 2 and title.casefold() in _ASKS.casefold()
+
+
 class Cluster(Protocol):
     """What a queue has for daemons to tell each other things."""
 
@@ -134,7 +139,7 @@ class Titler:
             return
         answer = await self._ask(conversation, turn, _body(conversation, first.question, first.answer))
         title = cleaned(answer)
-        if title is None:
+        if title is None or _is_said_again(title):
             return
         async with self._database.begin() as tx:
             given = await conversations.retitle(tx, conversation.id, title)

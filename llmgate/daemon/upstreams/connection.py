@@ -50,10 +50,12 @@ class Connection(asyncio.Protocol):
 
     @property
     def is_usable(self) -> bool:
-        """Open, and nothing has come that nobody has asked for, or the news that it was closed: the event loop may not
-        have looked yet."""
-        if self.is_lost or self._is_half_sent or self.transport.is_closing():
-            return False
+        """As far as the event loop knows, it is open for another request."""
+        return not (self.is_lost or self._is_half_sent or self.transport.is_closing())
+
+    def is_quiet(self) -> bool:
+        """Nothing has come that nobody has asked for, nor the news that it was closed: the event loop may not have
+        looked yet."""
         look = select.poll()
         look.register(self.transport.get_extra_info("socket").fileno(), select.POLLIN | select.POLLRDHUP)
         return not look.poll(0)

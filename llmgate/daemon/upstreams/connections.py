@@ -52,8 +52,9 @@ class Connections:
         """An open connection that nobody else uses. Raises OSError (TimeoutError, ssl.SSLError, socket.gaierror)."""
         while self._idle:
             connection, _ = self._idle.popitem()  # the one that was used last is the most likely to be open
-            if connection.is_usable:
+            if connection.is_usable and connection.is_quiet():
                 return connection
+            connection.abort()
         async with asyncio.timeout(self._timeout):
             return await self._connect()
 

@@ -8,7 +8,6 @@ Unknown keys are refused with the nearest known name.
 from __future__ import annotations
 
 import difflib
-import ipaddress
 import os
 import re
 import tomllib
@@ -20,7 +19,9 @@ from typing import Any, Literal, get_args, get_origin
 from pydantic import BaseModel, Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
-from llmgate.config_queue import RUN_TIME, Name, QueueSettings, Seconds, Section
+from llmgate.addresses import is_own
+from llmgate.config_queue import Name, QueueSettings, Seconds, Section
+from llmgate.config_requests import RequestSettings
 from llmgate.config_rules import (
     ActivitySettings,
     AuthSettings,
@@ -30,8 +31,9 @@ from llmgate.config_rules import (
     LogSettings,
     UsageSettings,
 )
+from llmgate.config_server import ServerSettings
 from llmgate.errors import ConfigError
-from llmgate.urls import fault_of_public_url, is_base_url, path_of
+from llmgate.urls import fault_of_upstream_url
 
 __all__ = [
     "ActivitySettings",
@@ -41,62 +43,11 @@ __all__ = [
     "LevelSettings",
     "LogSettings",
     "QueueSettings",
+    "RequestSettings",
     "Section",
+    "ServerSettings",
     "UsageSettings",
 ]
-
-
-class ServerSettings(Section):
-    host: str = Field("127.0.0.1", description="Address to listen on. 0.0.0.0 or :: for every interface.")
-    port: int = Field(11435, ge=0, le=65535, description="Port to listen on. 0 takes any free one.")
-    public_url: str = Field(
-        "",
-        description="URL under which browsers reach the gateway, also one with a path like https://example.com/ai; "
-        "empty: http://host:port.",
-    )
-    allow_insecure_cookies: bool = Field(
-        False,
-        description="Allow session cookies over plain http, for a public_url that is http. On this machine itself "
-        "(http://127.0.0.1, http://localhost) they need no leave.",
-    )
-    trusted_proxies: list[str] = Field(
-        default_factory=list,
-        description='Networks whose X-Forwarded-For is believed, e.g. ["127.0.0.1/32"]. Nobody by default.',
-    )
-    drain_seconds: Seconds = Field(
-        30, description="On SIGTERM, how long running answers may go on.", json_schema_extra=RUN_TIME
-    )
-    max_body_bytes: int = Field(
-        32 * 1024 * 1024, ge=1024, description="Largest request body.", json_schema_extra=RUN_TIME
-    )
-    peer_host: str = Field(
-        "",
-        description="Address at which the other daemons of a cluster reach this one, for chats that a browser follows "
-        "at another daemon. Default: server.host, or of all its addresses the machine's own.",
-    )
-    peer_port: int = Field(
-        0, ge=0, le=65535, description="Port for that: the first of 64 from it on that is free. 0 takes any free one."
-    )
-
-    @field_validator("public_url")
-    @classmethod
-    def browsers_can_use_it(cls, value: str) -> str:
-        if value and (fault := fault_of_public_url(value)):
-            raise ValueError(fault)
-        return value.rstrip("/")
-
-    @property
-    def public_path(self) -> str:
-        """What stands before every path as browsers see it: ``/ai``, or nothing."""
-        return path_of(self.public_url)
-
-    @field_validator("trusted_proxies")
-    @classmethod
-    def networks_are_narrow(cls, value: list[str]) -> list[str]:
-        for item in value:
-            if ipaddress.ip_network(item, strict=False).prefixlen == 0:
-                raise ValueError(f"{item} trusts the whole internet; name the proxy's own address")
-        return value
 
 
 class StateSettings(Section):
@@ -157,8 +108,8 @@ class UpstreamSettings(Section):
     @field_validator("url")
     @classmethod
     def is_plain_http(cls, value: str) -> str:
-        if not is_base_url(value):
-            raise ValueError("must look like http://host:port, without user, query or fragment")
+        if fault := fault_of_upstream_url(value):
+            raise ValueError(fault)
         return value.rstrip("/")
 
     @field_validator("api_key")
@@ -199,6 +150,10 @@ class Settings(BaseSettings):
     auth: AuthSettings = Field(default_factory=AuthSettings, description="Sessions and credentials.")
     levels: LevelSettings = Field(default_factory=LevelSettings, description="Who is served first.")
     queue: QueueSettings = Field(default_factory=QueueSettings, description="The waiting line.")
+    requests: RequestSettings = Field(
+        default_factory=RequestSettings,
+        description="What one request may ask of a server. Administrators may ask for more.",
+    )
     health: HealthSettings = Field(default_factory=HealthSettings, description="Watching the upstreams.")
     usage: UsageSettings = Field(default_factory=UsageSettings, description="What is counted and kept.")
     activity: ActivitySettings = Field(default_factory=ActivitySettings, description="Who changed what.")
@@ -222,6 +177,15 @@ class Settings(BaseSettings):
         for name in names:
             if names.count(name) > 1:
                 raise ValueError(f"two upstreams are named {name!r}")
+        return self
+
+    @model_validator(mode="after")
+    def upstreams_are_others(self) -> Settings:
+        server = self.server
+        for upstream in self.upstreams:
+            # The built-in default stands back when the database has others.
+            if upstream != DEFAULT_UPSTREAM and is_own(upstream.url, server.host, server.port, server.public_url):
+                raise ValueError(f"the upstream {upstream.name!r} is the gateway itself: look at its port")
         return self
 
     @classmethod

@@ -58,7 +58,7 @@ class QueueSettings(Section):
         json_schema_extra=RUN_TIME,
     )
     aged_share: float = Field(
-        0.25,
+        0.15,
         gt=0,
         lt=1,
         description="Share of the grants for requests that have aged past level 2.",
@@ -82,7 +82,7 @@ class QueueSettings(Section):
     max_waiting_bytes: int = Field(
         512 * 1024 * 1024,
         ge=1024 * 1024,
-        description="Memory for the bodies of waiting requests; one principal may take a fourth of it.",
+        description="Memory for waiting bodies and large answers; one principal may take a fourth of it.",
         json_schema_extra=RUN_TIME,
     )
     keepalive_after: float = Field(

@@ -75,6 +75,13 @@ class UsageSettings(Section):
         json_schema_extra=RUN_TIME,
     )
     flush_seconds: float = Field(1, gt=0, le=60, description="How often finished requests are written.")
+    max_spool_bytes: int = Field(
+        64 * 1024 * 1024,
+        ge=0,
+        le=1024**4,
+        description="Room in the state directory for finished requests while the database is away (about 500 bytes "
+        "each); 0: they are kept in memory only.",
+    )
 
     @field_validator("usage_days")
     @classmethod

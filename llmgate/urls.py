@@ -6,6 +6,7 @@ import ipaddress
 import re
 from urllib.parse import urlsplit
 
+from llmgate.addresses import fault_of_host
 from llmgate.errors import InvalidRequest
 
 
@@ -45,6 +46,13 @@ def is_base_url(text: str) -> bool:
         return True
     labels = name.removesuffix(".").split(".")
     return len(name) < 254 and all(0 < len(label) < 64 for label in labels)
+
+
+def fault_of_upstream_url(url: str) -> str | None:
+    """Why this cannot be the URL of an upstream; None if it can."""
+    if not is_base_url(url):
+        return "must look like http://host:port, without user, query or fragment"
+    return fault_of_host(urlsplit(url).hostname or "")
 
 
 OUR_PATHS = ("admin", "api", "assets", "gate", "health", "metrics", "v1")

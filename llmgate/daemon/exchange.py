@@ -14,11 +14,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from llmgate.daemon.auth.principals import Principal
+from llmgate.daemon.budget import SLICE_BYTES, last_slice
 from llmgate.daemon.clock import monotonic
-from llmgate.daemon.http import ABORT, WRITE
+from llmgate.daemon.http import ABORT, ELSEWHERE, WRITE
 from llmgate.daemon.protocols.base import Call, Protocol
 from llmgate.daemon.queue.ticket import Grant, Ticket
-from llmgate.errors import BodyTooLarge, InvalidRequest, LLMGateError
+from llmgate.errors import BodyTooLarge, Draining, LLMGateError, RequestTooSlow
 
 Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]
@@ -68,6 +69,7 @@ class Exchange:
 
     __slots__ = (
         "_interruption",
+        "_is_whole",
         "_keepalive",
         "_receive",
         "_send",
@@ -79,6 +81,7 @@ class Exchange:
         "_written",
         "answer_begun",
         "chunks",
+        "clamped",
         "extra",
         "finished",
         "first_byte_at",
@@ -104,6 +107,8 @@ class Exchange:
         """The level it was submitted at, echoed to the client."""
         self.waited: float | None = None
         """Seconds in line until the last grant, told to the client."""
+        self.clamped: str | None = None
+        """What of the request was brought within the settings, told to the client."""
         self.extra: Sequence[Header] = ()
         """More headers of the answer, whatever it is."""
         self.on_end: Callable[[], None] | None = None
@@ -127,14 +132,16 @@ class Exchange:
         self._writing = 0
         self._written = 0
         self._stall: asyncio.TimerHandle | None = None
+        self._is_whole = False
+        """The head that has gone out tells how many bytes follow."""
 
     # -- reading -----------------------------------------------------------------------------
 
     async def read_body(self, limit: int, reserve: Callable[[int], None] = lambda size: None) -> bytes:
         """The whole body.
 
-        ``reserve`` is told of bytes before they are kept, and may raise. Raises BodyTooLarge, InvalidRequest
-        (too slow) or ClientGone.
+        ``reserve`` is told of bytes before they are kept, and may raise. Raises BodyTooLarge, RequestTooSlow
+        or ClientGone.
         """
         announced = header(self.scope, b"content-length")
         expected = int(announced) if announced is not None and announced.isdigit() else 0
@@ -160,7 +167,7 @@ class Exchange:
                     elif size > DISCARD_BYTES:
                         break
         except TimeoutError:
-            raise InvalidRequest(f"The request body did not arrive within {BODY_SECONDS:.0f} seconds.") from None
+            raise RequestTooSlow(f"The request body did not arrive within {BODY_SECONDS:.0f} seconds.") from None
         if too_large:
             raise BodyTooLarge(
                 f"The request body is larger than {limit / 1048576:.0f} MiB.",
@@ -181,11 +188,18 @@ class Exchange:
             if self._interruption is None or self._task is None:
                 raise
             self._task.uncancel()
-            raise self._interruption from None
+            # Nothing here may hold on to it: its traceback holds on to us, and only the garbage collector, which
+            # comes by seldom, would free such a ring.
+            reason, self._interruption = self._interruption, None
+            try:
+                raise reason from None
+            finally:
+                del reason
         finally:
             self._task = None
             if self._watcher is not None:
                 self._watcher.cancel()
+                self._watcher = None  # it holds on to us as well
             self._stop_timers()
 
     def watch(self) -> None:
@@ -275,20 +289,33 @@ class Exchange:
     async def answer(
         self, status: int, body: bytes, content_type: bytes = b"application/json", headers: Sequence[Header] = ()
     ) -> None:
-        """Send a whole answer."""
-        if self.on_end is not None:
-            self.on_end()
+        """Send a whole answer. It is ours until the client has taken nearly all of it: what was handed over at once
+        would wait in memory where nobody counts it, and nobody sees a client that takes nothing."""
         extra = [(b"content-type", content_type), (b"content-length", str(len(body)).encode()), *headers]
         await self._put({"type": "http.response.start", "status": status, "headers": self._headers(extra)})
-        self.opened = True
+        self.opened = self._is_whole = True
         self.status = status
+        if len(body) > SLICE_BYTES:
+            body = await self._all_but_the_last_slice(body)
+        if self.on_end is not None:
+            self.on_end()
         await self._put({"type": "http.response.body", "body": body, "more_body": False})
         self.finished = True
+
+    async def _all_but_the_last_slice(self, body: bytes) -> bytes:
+        last = last_slice(len(body))
+        for begin in range(0, last, SLICE_BYTES):
+            part = body[begin : begin + SLICE_BYTES]
+            await self._put({"type": "http.response.body", "body": part, "more_body": True})
+        return body[last:]
 
     async def fail(self, protocol: Protocol, error: LLMGateError, body: bytes | None = None) -> None:
         """Tell the client what went wrong: as a status while nothing was sent, else as the terminal
         event of its dialect. ``body`` is an error body that the upstream wrote in that dialect."""
         if self.finished:
+            return
+        if self._is_whole:  # nothing but its rest may follow, and the client must not take a part for the whole
+            await self.drop()
             return
         try:
             async with asyncio.timeout(FAIL_SECONDS):
@@ -298,11 +325,16 @@ class Exchange:
                     self.finished = True
                 else:
                     message = body or protocol.error_body(error, self.request_id)
-                    await self.answer(error.status, message, headers=_headers_of(error))
+                    await self.answer(self._status_of(error), message, headers=_headers_of(error))
         except TimeoutError:
             await self.drop()
-        finally:
-            self._stop_timers()
+
+    def _status_of(self, error: LLMGateError) -> int:
+        # Even a POST may be sent to another daemon after a 421 (RFC 9110, 15.5.20). Only of what never had its turn is
+        # it certain that nothing was begun.
+        if isinstance(error, Draining) and self.waited is None and header(self.scope, ELSEWHERE) is not None:
+            return 421
+        return error.status
 
     async def drop(self) -> None:
         """Let go of a client that is gone or takes nothing, and of what it has not taken."""
@@ -326,13 +358,15 @@ class Exchange:
         headers = [(b"x-request-id", self.request_id.encode("ascii")), *extra, *self.extra]
         if self.level is not None:
             headers.append((b"x-llmgate-level", str(self.level).encode()))
+        if self.clamped is not None:
+            headers.append((b"x-llmgate-clamped", self.clamped.encode("ascii")))
         if self.waited is not None:
             headers.append((b"x-llmgate-wait-ms", str(round(1000 * self.waited)).encode()))
         return headers
 
     async def _put(self, message: Message) -> None:
         """Everything to the client goes through here: it may wait until the client takes what came before."""
-        if self._stall is None:
+        if self._stall is None and self._task is not None:  # else nobody would stop the timer
             self._watch_for_stall(-1)
         self._writing += 1
         try:
@@ -357,6 +391,6 @@ def _headers_of(error: LLMGateError) -> list[Header]:
         headers.append((b"retry-after", str(max(1, round(error.retry_after))).encode()))
     if error.status == 401:
         headers.append((b"www-authenticate", b'Bearer realm="llmgate"'))
-    if error.status == 413:
+    if error.status == 413 or isinstance(error, Draining):  # a proxy must not ask over this connection once more
         headers.append((b"connection", b"close"))
     return headers

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Final, cast
 
+from uvicorn._types import ASGISendEvent
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 from websockets.frames import Frame
 from websockets.http11 import Request
@@ -39,8 +40,11 @@ class GatewaySocket(WebSocketsSansIOProtocol):
 
     hold: Callable[[int], None] = staticmethod(unread)
     """Told of every further byte of a large message before it is complete; it may raise, which ends the connection."""
+    left: Callable[[], None] = staticmethod(lambda: None)
+    """Called when the connection has ended."""
     _held = 0
     _heard_at = 0.0
+    _unread = 0
 
     def data_received(self, data: bytes) -> None:
         self._heard_at = self.loop.time()
@@ -53,6 +57,7 @@ class GatewaySocket(WebSocketsSansIOProtocol):
             self._count()
 
     def connection_lost(self, exc: Exception | None) -> None:
+        self.left()
         super().connection_lost(exc)
         self.frames = []
 
@@ -93,6 +98,19 @@ class GatewaySocket(WebSocketsSansIOProtocol):
     def shutdown(self) -> None:
         super().shutdown()
         self._end_in_time()
+
+    async def send(self, message: ASGISendEvent) -> None:
+        await super().send(message)
+        if self.close_sent:  # with a refusal, too, the handshake is over: uvicorn would log it as an error of ours
+            self.handshake_complete = True
+
+    def look_at_unread(self) -> None:
+        """Hang up on a client that takes nothing of the end. Until then pings tell whether it is there, and ``send``
+        has its own patience."""
+        unsent = self.unsent() if self.transport.is_closing() else 0
+        if unsent >= self._unread > 0:
+            self.transport.abort()
+        self._unread = unsent
 
     def unsent(self) -> int:
         """Bytes that the client has not taken yet, as far as this process knows."""

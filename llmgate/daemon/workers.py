@@ -34,6 +34,7 @@ from typing import Any
 import structlog
 
 from llmgate.daemon.auth.sealed import new_setup_token
+from llmgate.daemon.backlog import close_for_good
 from llmgate.daemon.terminal import Terminal
 from llmgate.errors import StartupError
 
@@ -292,8 +293,7 @@ class Workers:
         """The first call lets the workers drain, any further one ends what they still run."""
         is_first = not self._stopping.is_set()
         self._stopping.set()
-        # Nobody will accept any more: what connects now is refused instead of left waiting.
-        self._listener.close()
+        close_for_good(self._listener)
         for worker in self._workers:
             worker.order(Order.DRAIN if is_first else Order.CUT)
         if self._deadline is not None:

@@ -12,6 +12,7 @@ LLMGateError
 │   └── DaemonTimeout               it did not answer in time                exit 8
 ├── RequestError                    the caller's request is at fault
 │   ├── InvalidRequest              400 invalid_request
+│   ├── RequestTooSlow              408 request_too_slow
 │   ├── BodyTooLarge                413 body_too_large
 │   ├── UnsupportedByUpstream       400 unsupported_by_upstream
 │   ├── AuthenticationFailed        401 unauthenticated
@@ -25,13 +26,17 @@ LLMGateError
 │   │   ├── ReadOnly                409 read_only           (file or environment decide it)
 │   │   └── WouldLockOut            409 would_lock_out      (the caller itself, unless forced)
 │   ├── PreconditionFailed          412 precondition_failed (If-Match names another version)
+│   ├── ExpectationFailed           417 expectation_failed  (Expect other than 100-continue)
+│   ├── HeadTooLarge                431 head_too_large
 │   └── LimitExceeded               429 limit_exceeded      (the caller's own limit)
 │       ├── RateLimitExceeded       429 rate_limit_exceeded (requests or tokens per minute)
 │       ├── TooManyConcurrent       429 too_many_concurrent (requests in flight at once)
 │       ├── BudgetExceeded          429 budget_exceeded     (tokens per day or month)
-│       └── TooManyAttempts         429 too_many_attempts   (failed logins)
+│       ├── TooManyAttempts         429 too_many_attempts   (failed logins)
+│       └── TooManyConnections      429 too_many_connections (from one address)
 ├── GatewayBusy
 │   ├── QueueFull                   503 queue_full
+│   ├── Overloaded                  503 overloaded           (more connections than there may be)
 │   ├── Draining                    503 draining
 │   ├── PoolDraining                503 pool_draining
 │   ├── StoreUnavailable            503 store_unavailable
@@ -72,6 +77,8 @@ from llmgate.errors.request import (
     BodyTooLarge,
     BudgetExceeded,
     Conflict,
+    ExpectationFailed,
+    HeadTooLarge,
     InvalidRequest,
     LimitExceeded,
     MethodNotAllowed,
@@ -82,9 +89,11 @@ from llmgate.errors.request import (
     RateLimitExceeded,
     ReadOnly,
     RequestError,
+    RequestTooSlow,
     RouteNotFound,
     TooManyAttempts,
     TooManyConcurrent,
+    TooManyConnections,
     UnsupportedByUpstream,
     WouldLockOut,
 )
@@ -93,6 +102,7 @@ from llmgate.errors.service import (
     CancelledByAdmin,
     Draining,
     GatewayBusy,
+    Overloaded,
     PoolDraining,
     QueueFull,
     QueueTimeout,
@@ -122,7 +132,9 @@ __all__ = [
     "DaemonUnreachable",
     "Declined",
     "Draining",
+    "ExpectationFailed",
     "GatewayBusy",
+    "HeadTooLarge",
     "InputNeeded",
     "InvalidRequest",
     "LLMGateError",
@@ -130,6 +142,7 @@ __all__ = [
     "MethodNotAllowed",
     "ModelNotFound",
     "NotFound",
+    "Overloaded",
     "PermissionDenied",
     "PoolDraining",
     "PreconditionFailed",
@@ -138,12 +151,14 @@ __all__ = [
     "RateLimitExceeded",
     "ReadOnly",
     "RequestError",
+    "RequestTooSlow",
     "RouteNotFound",
     "StartupError",
     "StateUnreadable",
     "StoreUnavailable",
     "TooManyAttempts",
     "TooManyConcurrent",
+    "TooManyConnections",
     "UnsupportedByUpstream",
     "UpstreamCut",
     "UpstreamError",

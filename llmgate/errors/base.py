@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any, ClassVar
 
 
@@ -31,6 +32,13 @@ class LLMGateError(Exception):
         self.request_id: str | None = None
         """The daemon's id of the request that failed, in a client that was told it."""
         super().__init__(self.message)
+
+    @classmethod
+    def kinds(cls) -> Iterator[type[LLMGateError]]:
+        """This error, and every kind of it."""
+        yield cls
+        for kind in cls.__subclasses__():
+            yield from kind.kinds()
 
     def text(self) -> str:
         """What is wrong and what to do, as one line."""

@@ -17,6 +17,13 @@ class InvalidRequest(RequestError):
     """The request is not valid."""
 
 
+class RequestTooSlow(RequestError):
+    """The request did not arrive in time."""
+
+    code = "request_too_slow"
+    status = 408
+
+
 class BodyTooLarge(RequestError):
     """The request body is too large."""
 
@@ -98,6 +105,20 @@ class WouldLockOut(Conflict):
     code = "would_lock_out"
 
 
+class ExpectationFailed(RequestError):
+    """Of all that a client may expect (Expect), only 100-continue is known here."""
+
+    code = "expectation_failed"
+    status = 417
+
+
+class HeadTooLarge(RequestError):
+    """The head of the request is too large."""
+
+    code = "head_too_large"
+    status = 431
+
+
 class PreconditionFailed(RequestError):
     """It has been changed since it was read."""
 
@@ -135,3 +156,9 @@ class TooManyAttempts(LimitExceeded):
     """There were too many failed attempts."""
 
     code = "too_many_attempts"
+
+
+class TooManyConnections(LimitExceeded):
+    """There are too many connections from this address."""
+
+    code = "too_many_connections"

@@ -19,6 +19,12 @@ class QueueFull(GatewayBusy):
     code = "queue_full"
 
 
+class Overloaded(GatewayBusy):
+    """There are more connections than the gateway can hold."""
+
+    code = "overloaded"
+
+
 class Draining(GatewayBusy):
     """The gateway is shutting down."""
 

@@ -39,7 +39,7 @@ async def status(cli: Cli, config: FileOption = None) -> None:
 async def upgrade(cli: Cli, config: FileOption = None) -> None:
     """Run the migrations that are pending, in one transaction.
 
-    Stop daemons of an older version first, and make a backup: there is no way back but a backup.
+    Make a backup first: there is no way back but a backup. Daemons of the release before may go on serving.
     """
     settings = _settings(config)
     before = await _status(settings)

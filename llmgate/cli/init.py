@@ -147,7 +147,7 @@ async def _create_admin(settings: Settings, name: str, password: str) -> None:
     except Conflict:
         raise Conflict(
             "There is an administrator already.",
-            hint=f"Log in as that one, or create another with: {called()} users create",
+            hint=f"Log in as that one to create others. If its password is lost: {called()} recover",
         ) from None
     finally:
         hasher.close()

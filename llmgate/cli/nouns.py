@@ -28,6 +28,7 @@ class Entry:
 COMMANDS = {
     "serve": Entry("serve", "serve", "Run the gateway."),
     "init": Entry("init", "init", "Write a configuration, the secret key and the first administrator."),
+    "recover": Entry("recover", "mount_recover", "Give an administrator a new password, without logging in."),
     "login": Entry("login", "mount_login", "Log in and remember the session."),
     "logout": Entry("login", "mount_login", "End the session, at the daemon and here."),
     "passwd": Entry("login", "mount_login", "Change your own password and end your other sessions."),

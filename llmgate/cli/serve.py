@@ -129,8 +129,9 @@ async def _serve(loaded: LoadedSettings) -> None:
     url = listening.url_of(listener)
 
     async def announce(services: Services) -> None:
+        token = await services.first_admin.prepare()
         _say(f"llmgate serves at {url}")
-        _announce_setup(url, await services.first_admin.prepare())
+        _announce_setup(url, token)
 
     await server.serve(loaded, listener, announce, ended=_watch_the_end)
 

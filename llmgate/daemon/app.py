@@ -19,7 +19,7 @@ from llmgate.daemon.auth import routes
 from llmgate.daemon.auth.principals import Role
 from llmgate.daemon.catalogue import Answer, Catalogue, ReadRoute
 from llmgate.daemon.chat.websocket import ChatEndpoint
-from llmgate.daemon.exchange import Exchange
+from llmgate.daemon.exchange import ClientGone, Exchange
 from llmgate.daemon.gate import create_gate
 from llmgate.daemon.management import Act, Management, ManagementRoute
 from llmgate.daemon.protocols import ENDPOINTS, protocol_of
@@ -83,10 +83,11 @@ def _other_routes(services: Services) -> Starlette:
 
 def _read_routes(services: Services) -> list[BaseRoute]:
     catalogue = Catalogue(services.upstreams)
+    authenticator, bodies = services.authenticator, services.gateway.bodies
 
     def route(path: str, answer: Answer, methods: tuple[str, ...] = READ) -> Route:
         protocol = protocol_of(path)
-        return Route(path, ReadRoute(protocol, methods, answer, services.authenticator, services.client_address))
+        return Route(path, ReadRoute(protocol, methods, answer, authenticator, services.client_address, bodies))
 
     return [
         route("/api/tags", catalogue.tags),
@@ -103,7 +104,8 @@ def _management_routes(services: Services) -> list[BaseRoute]:
     management = Management(services.models)
 
     def route(path: str, method: str, act: Act) -> Route:
-        return Route(path, ManagementRoute(method, act, services.authenticator, services.client_address))
+        parts = services.authenticator, services.client_address, services.gateway.answers
+        return Route(path, ManagementRoute(method, act, *parts))
 
     return [
         route("/api/pull", "POST", management.pull),
@@ -124,12 +126,16 @@ async def nothing_here(scope: Scope, receive: Receive, send: Send) -> None:
     path = scope["path"]
     failure = RouteNotFound(f"There is nothing at {path[:80]!r}.", hint="See docs/api.md for what there is.")
     exchange = Exchange(scope, receive, send, secrets.token_hex(8))
-    if path.startswith(("/api/", "/v1/")):
-        await exchange.fail(protocol_of(path), failure)
-    else:
-        body = json.dumps(failure.problem(exchange.request_id)).encode()
-        no_store = (b"cache-control", b"no-store")
-        await exchange.answer(failure.status, body, b"application/problem+json", [no_store])
+    try:
+        with exchange.interruptible():
+            if path.startswith(("/api/", "/v1/")):
+                await exchange.fail(protocol_of(path), failure)
+            else:
+                body = json.dumps(failure.problem(exchange.request_id)).encode()
+                no_store = (b"cache-control", b"no-store")
+                await exchange.answer(failure.status, body, b"application/problem+json", [no_store])
+    except ClientGone:
+        await exchange.drop()
 
 
 async def _with_slash(prefix: str, request: Request) -> Response:

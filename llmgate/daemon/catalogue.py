@@ -12,7 +12,9 @@ import structlog
 
 from llmgate.daemon.auth.authenticator import Authenticator
 from llmgate.daemon.auth.principals import Principal
+from llmgate.daemon.budget import BodyBudget
 from llmgate.daemon.exchange import ClientGone, Exchange, Receive, Scope, Send
+from llmgate.daemon.hops import refuse_own
 from llmgate.daemon.protocols.base import Protocol
 from llmgate.daemon.protocols.bodies import parse_body
 from llmgate.daemon.upstreams.registry import UpstreamRegistry
@@ -32,24 +34,33 @@ class ReadRoute:
     answer: Answer
     authenticator: Authenticator
     client_address: Callable[[Scope], str]
+    bodies: BodyBudget
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         exchange = Exchange(scope, receive, send, secrets.token_hex(8))
         try:
-            if scope["method"] not in self.methods:
-                raise MethodNotAllowed(f"{scope['path'][:80]} takes {' or '.join(self.methods)}.")
-            principal = await self.authenticator.authenticate(
-                scope["headers"], address=self.client_address(scope), method=scope["method"]
-            )
-            body = json.dumps(await self.answer(principal, exchange), ensure_ascii=False).encode()
-            await exchange.answer(200, body)
+            with exchange.interruptible():
+                await self._serve(scope, exchange)
         except ClientGone:
-            return
+            await exchange.drop()
         except LLMGateError as failure:
             await exchange.fail(self.protocol, failure)
         except Exception:  # a defect of ours must still be answered, and seen
             structlog.get_logger("llmgate.catalogue").exception("request_broke", request_id=exchange.request_id)
             await exchange.fail(self.protocol, LLMGateError("The gateway failed."))
+        finally:
+            self.bodies.forget(exchange)
+
+    async def _serve(self, scope: Scope, exchange: Exchange) -> None:
+        if scope["method"] not in self.methods:
+            raise MethodNotAllowed(f"{scope['path'][:80]} takes {' or '.join(self.methods)}.")
+        refuse_own(scope["headers"])
+        principal = await self.authenticator.authenticate(
+            scope["headers"], address=self.client_address(scope), method=scope["method"]
+        )
+        body = json.dumps(await self.answer(principal, exchange), ensure_ascii=False).encode()
+        self.bodies.answered(exchange, principal.owner, len(body))
+        await exchange.answer(200, body)
 
 
 class Catalogue:

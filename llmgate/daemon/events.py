@@ -14,6 +14,9 @@ import structlog
 
 from llmgate.daemon.queue.ticket import Outcome
 
+CLIENT_GONE = "client_gone"
+"""The code of a request whose client has hung up before it had a ticket: no error, since nobody is told one."""
+
 
 @dataclass(frozen=True, slots=True)
 class RequestFinished:
@@ -143,6 +146,14 @@ class LoginFailed:
     throttled: bool
 
 
+@dataclass(frozen=True, slots=True)
+class ConnectionRefused:
+    """A connection, or what came over it, was not served before anybody looked at who asks. ``reason`` is one of a few
+    words."""
+
+    reason: str
+
+
 Event = (
     RequestWaiting
     | RequestStarted
@@ -153,6 +164,7 @@ Event = (
     | ActivityRecorded
     | SettingsChanged
     | LoginFailed
+    | ConnectionRefused
 )
 Subscriber = Callable[[Event], None]
 

@@ -9,38 +9,39 @@ from __future__ import annotations
 import asyncio
 import re
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
+from functools import partial
 
 import structlog
 
+from llmgate.daemon import clamps
 from llmgate.daemon.auth.authenticator import Authenticator
-from llmgate.daemon.auth.principals import Principal
+from llmgate.daemon.auth.principals import Principal, Role
 from llmgate.daemon.auth.routes import family_of
 from llmgate.daemon.budget import BodyBudget
 from llmgate.daemon.events import EventBus
 from llmgate.daemon.exchange import ClientGone, Exchange, Insider, Receive, Scope, Send, header
+from llmgate.daemon.hops import refuse_own
 from llmgate.daemon.journey import Journey, started_of, waiting_of
 from llmgate.daemon.limits.keeper import LimitKeeper
 from llmgate.daemon.live import Current
+from llmgate.daemon.open_answers import OpenAnswer, OpenAnswers
 from llmgate.daemon.processor import RequestProcessor, Served
 from llmgate.daemon.protocols import Endpoint
 from llmgate.daemon.protocols.base import Call
-from llmgate.daemon.protocols.bodies import parse_body_async
+from llmgate.daemon.protocols.bodies import done_with, parse_body_async
 from llmgate.daemon.protocols.fields import expected_tokens
 from llmgate.daemon.queue.interface import QueueManagerInterface
 from llmgate.daemon.queue.ticket import Grant, Ticket
 from llmgate.daemon.upstreams.messages import forwarded_headers
 from llmgate.daemon.upstreams.registry import UpstreamRegistry
 from llmgate.errors import (
-    AuthenticationFailed,
     CancelledByAdmin,
     Draining,
     InvalidRequest,
     LLMGateError,
     MethodNotAllowed,
-    PermissionDenied,
-    StoreUnavailable,
     UnsupportedByUpstream,
     UpstreamCut,
     UpstreamRefused,
@@ -86,6 +87,8 @@ class Gateway:
         self._active: dict[Exchange, Journey] = {}
         self.bodies = BodyBudget(lambda: settings.queue.max_waiting_bytes)
         """Also for those who ask by way of the daemon itself (``chat/``)."""
+        self.answers = OpenAnswers(authenticator, self._open)
+        """Also for what is no request for a model, and takes long."""
         self._idle = asyncio.Event()
         self._hurry = asyncio.Event()
         self._draining = False
@@ -133,6 +136,7 @@ class Gateway:
         journey.called(call)
         level = self._level(principal, exchange)
         pool = self._authorise(principal, call)
+        await self._clamp(principal, call, exchange, body_bytes)
         ticket = self._ticket(principal, call, level, pool, body_bytes)
         journey.admitted(ticket)
         if principal.limits is not None:
@@ -141,7 +145,11 @@ class Gateway:
         exchange.watch()
         if call.stream:
             exchange.keep_alive(call.protocol, call, self._settings.queue.keepalive_after)
-        journey.completed(await self._serve_in_turn(call, ticket, exchange, journey))
+        served = await self._serve_in_turn(call, ticket, exchange, journey)
+        journey.completed(served)
+        if served.body is not None:
+            self.bodies.answered(exchange, principal.owner, len(served.body))
+            await exchange.answer(200, served.body)
 
     async def _authenticate(self, exchange: Exchange) -> Principal:
         if exchange.insider is not None:
@@ -152,12 +160,13 @@ class Gateway:
         )
 
     async def _classify(self, endpoint: Endpoint, exchange: Exchange, principal: Principal) -> tuple[Call, int]:
-        if self._draining:
-            raise Draining("The gateway is shutting down.", retry_after=5)
+        refuse_own(exchange.scope["headers"])
         if exchange.scope["method"] != "POST":
             raise MethodNotAllowed(f"{endpoint.route.path} takes POST.")
         reserve = self.bodies.reservation(exchange, principal.owner)
         raw = await exchange.read_body(self._settings.server.max_body_bytes, reserve)
+        if self._draining:  # said before, with a body still to come, a proxy would lose the answer
+            raise Draining("The gateway is shutting down.", retry_after=5)
         call = endpoint.protocol.parse(exchange.request_id, endpoint.route, await parse_body_async(raw))
         call.headers = forwarded_headers(exchange.scope["headers"])
         return call, len(raw)
@@ -179,6 +188,13 @@ class Gateway:
             call.body["model"] = resolved.model
         call.canonical_model = resolved.model
         return resolved.pool
+
+    async def _clamp(self, principal: Principal, call: Call, exchange: Exchange, body_bytes: int) -> None:
+        """Hold the request to what may be asked of a server; the client is told what was changed."""
+        rules, is_admin = self._settings.requests, principal.role is Role.ADMIN
+        changes = await done_with(body_bytes, lambda: clamps.judge(call, rules, is_admin=is_admin))
+        if changes:
+            exchange.clamped = clamps.apply(call, changes)
 
     async def _admit(
         self, principal: Principal, ticket: Ticket, tokens: float, exchange: Exchange, journey: Journey
@@ -303,29 +319,19 @@ class Gateway:
 
     # -- being revoked -----------------------------------------------------------------------
 
-    async def watch_credentials(self) -> None:
-        """Whenever somebody's rights have changed, ask of every active request whether it is still allowed,
-        and end those that are not. Runs until cancelled."""
-        while True:
-            await self._authenticator.changed.wait()
-            self._authenticator.changed.clear()
-            for exchange, refusal in await self._recheck():
-                exchange.interrupt(refusal)
+    def _open(self) -> Iterator[OpenAnswer]:
+        for exchange, journey in self._active.items():
+            if (principal := journey.principal) is not None:
+                judge = partial(self._again, exchange, principal)
+                yield OpenAnswer(exchange.request_id, principal, judge, exchange.interrupt)
 
-    async def _recheck(self) -> list[tuple[Exchange, LLMGateError]]:
-        """Those that are not allowed any more. All are found before any is ended: the end of one would
-        give its slot to another."""
-        refused: list[tuple[Exchange, LLMGateError]] = []
-        for exchange, journey in list(self._active.items()):
-            if journey.principal is None:
-                continue
-            try:
-                await self._authenticate(exchange)
-            except (AuthenticationFailed, PermissionDenied) as refusal:
-                refused.append((exchange, refusal))
-            except StoreUnavailable:
-                self._log.warning("revocation_not_checked", request_id=exchange.request_id)
-        return refused
+    async def _again(self, exchange: Exchange, principal: Principal) -> Principal:
+        """Who asks, for a request that is under way."""
+        if exchange.insider is not None:
+            return await exchange.insider.identify()
+        scope = exchange.scope
+        address = self._client_address(scope)
+        return await self._authenticator.again(principal, scope["headers"], address=address, method=scope["method"])
 
 
 def _request_id(scope: Scope) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from llmgate.daemon.auth.principals import Principal
 from llmgate.daemon.clock import monotonic, utc_now
-from llmgate.daemon.events import EventBus, RequestFinished, RequestRefused, RequestStarted, RequestWaiting
+from llmgate.daemon.events import CLIENT_GONE, EventBus, RequestFinished, RequestRefused, RequestStarted, RequestWaiting
 from llmgate.daemon.exchange import Exchange
 from llmgate.daemon.limits.claim import Claim
 from llmgate.daemon.processor import Served
@@ -64,8 +64,8 @@ class Journey:
 
     __slots__ = (
         "_call",
+        "_error_code",
         "_exchange",
-        "_failure",
         "_grant",
         "_outcome",
         "_protocol",
@@ -87,7 +87,7 @@ class Journey:
         self._call: Call | None = None
         self._ticket: Ticket | None = None
         self._grant: Grant | None = None
-        self._failure: LLMGateError | None = None
+        self._error_code: str | None = None
         self._outcome: Outcome | None = None
         self._usage = Usage()
         self._waited: float | None = None
@@ -121,21 +121,23 @@ class Journey:
         if self._grant is None:
             self._outcome = Outcome.CANCELLED_IN_QUEUE
         else:
-            self._outcome = Outcome.CLIENT_DISCONNECTED
             self._usage = self._partial_usage()
+            self._outcome = Outcome.CLIENT_DISCONNECTED
 
     def failed(self, failure: LLMGateError) -> None:
-        self._failure = failure
+        self._error_code = failure.code  # the failure itself would hold on to all this by its traceback
+        if self._exchange.answer_begun:
+            self._usage = self._partial_usage()
         if isinstance(failure, _TAKEN_AWAY):  # while it waited, or was answered
             self._outcome = Outcome.CLIENT_DISCONNECTED if self._grant else Outcome.CANCELLED_IN_QUEUE
         else:
             self._outcome = outcome_of(failure)
-        if self._exchange.answer_begun:
-            self._usage = self._partial_usage()
 
     def _partial_usage(self) -> Usage:
         """The model reports its tokens last. An answer that was not seen to its end is counted by its
         pieces, about one token each: hanging up early must not make an answer free."""
+        if self._outcome is Outcome.COMPLETED:  # a whole answer, which the client did not take to its end
+            return self._usage
         return Usage(output_tokens=self._exchange.chunks) if self._exchange.chunks else Usage()
 
     def close(self, bus: EventBus) -> None:
@@ -144,7 +146,7 @@ class Journey:
             self.claim.settle((self._usage.input_tokens or 0) + (self._usage.output_tokens or 0))
         exchange, ticket, principal, call = self._exchange, self._ticket, self.principal, self._call
         if ticket is None or principal is None or call is None or self._outcome is None:
-            code = self._failure.code if self._failure else "client_gone"
+            code = self._error_code or CLIENT_GONE
             bus.publish(RequestRefused(exchange.request_id, self._protocol, self._route, code, exchange.status))
             return
         now = monotonic()
@@ -165,7 +167,7 @@ class Journey:
                 stream=call.stream,
                 outcome=self._outcome,
                 status=exchange.status or 499,
-                error_code=self._failure.code if self._failure else None,
+                error_code=self._error_code,
                 wait=self._waited if self._waited is not None else now - exchange.started_at,
                 first_byte=exchange.first_byte_at - exchange.started_at if exchange.first_byte_at else None,
                 duration=now - exchange.started_at,

@@ -24,6 +24,7 @@ from llmgate.config import (
     LoadedSettings,
     LogSettings,
     QueueSettings,
+    RequestSettings,
     ServerSettings,
     Settings,
     StateSettings,
@@ -140,6 +141,10 @@ class LiveSettings:
     @property
     def queue(self) -> QueueSettings:
         return self.settings.queue
+
+    @property
+    def requests(self) -> RequestSettings:
+        return self.settings.requests
 
     @property
     def health(self) -> HealthSettings:

@@ -2,7 +2,7 @@
 
 A pipe to a journal that hangs, a terminal that was stopped with Ctrl-S, a reader that is gone: none of it may hold up
 the event loop, and with it every request. What can be written at once is; what cannot waits for a thread, in order and
-up to a bound. Beyond that lines are dropped, and how many is told as soon as there is somebody to tell.
+up to a bound. Beyond that, and while the disk is full, lines are dropped; how many is told as soon as that can be done.
 """
 
 from __future__ import annotations
@@ -58,11 +58,19 @@ class LogWriter:
             rest = line[os.write(self._descriptor, line) :]
         except BlockingIOError:
             return False
-        except OSError:  # nobody reads any more: there is no place where that could be said
+        except OSError:  # nobody reads any more, or the disk is full
+            self._dropped += 1
             return True
         if rest:  # a terminal may take a part
             self._keep(rest)
+        elif self._dropped:
+            self._tell_dropped()
         return True
+
+    def _tell_dropped(self) -> None:
+        """Something was written: so this may be as well."""
+        count, self._dropped = self._dropped, 0
+        self._keep(self._lost(count).encode())
 
     def _keep(self, line: bytes) -> None:
         if self._size + len(line) > MOST_BYTES:
@@ -80,18 +88,19 @@ class LogWriter:
             with self._changed:
                 self._changed.wait_for(lambda: self._waiting)
                 line = self._waiting[0]
-            _write_all(self._descriptor, line)
+            is_written = _write_all(self._descriptor, line)
             with self._changed:
                 self._waiting.popleft()
                 self._size -= len(line)
-                if not self._waiting and self._dropped:
-                    count, self._dropped = self._dropped, 0
-                    self._keep(self._lost(count).encode())
+                if not is_written:
+                    self._dropped += 1
+                elif not self._waiting and self._dropped:
+                    self._tell_dropped()
                 self._changed.notify_all()
 
 
-def _write_all(descriptor: int, line: bytes) -> None:
-    """Wait as long as it takes."""
+def _write_all(descriptor: int, line: bytes) -> bool:
+    """Wait as long as it takes. False when nobody will read it, or when the disk is full."""
     rest = memoryview(line)
     try:
         while rest:
@@ -100,5 +109,6 @@ def _write_all(descriptor: int, line: bytes) -> None:
                 rest = rest[os.write(descriptor, rest[:AT_ONCE]) :]
             except BlockingIOError:
                 continue
-    except OSError:  # nobody reads any more
-        return
+    except OSError:
+        return False
+    return True

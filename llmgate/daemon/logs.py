@@ -13,6 +13,7 @@ import structlog
 
 from llmgate.config import LogSettings
 from llmgate.daemon.log_writer import LogWriter
+from llmgate.text import clean
 
 _NUMBERS = {
     "debug": logging.DEBUG,
@@ -47,8 +48,12 @@ _encode = json.JSONEncoder(default=repr, ensure_ascii=False).encode
 
 
 def _as_json(event: MutableMapping[str, Any], **_: Any) -> str:
-    """With an encoder that is made once: ``json.dumps`` with options makes one for every line."""
-    return _encode(event)
+    """With an encoder that is made once: ``json.dumps`` with options makes one for every line.
+
+    Logs are read on terminals: what one would obey (the controls above ASCII, changes of direction) is written out.
+    """
+    line = _encode(event)
+    return line if line.isascii() and "\x7f" not in line else clean(line)
 
 
 def _signed(worker: int) -> Any:

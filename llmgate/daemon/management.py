@@ -7,14 +7,17 @@ import secrets
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Container, Iterable, Mapping
 from contextlib import aclosing
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import structlog
 
 from llmgate.daemon.auth.authenticator import Authenticator
-from llmgate.daemon.auth.principals import Role
+from llmgate.daemon.auth.principals import Principal, Role
 from llmgate.daemon.auth.routes import MANAGE
 from llmgate.daemon.exchange import ClientGone, Exchange, Receive, Scope, Send
+from llmgate.daemon.hops import refuse_own
+from llmgate.daemon.open_answers import OpenAnswer, OpenAnswers
 from llmgate.daemon.protocols import protocol_of
 from llmgate.daemon.protocols.bodies import parse_body
 from llmgate.daemon.store.activity import Actor
@@ -38,6 +41,7 @@ class ManagementRoute:
     act: Act
     authenticator: Authenticator
     client_address: Callable[[Scope], str]
+    answers: OpenAnswers
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         exchange = Exchange(scope, receive, send, secrets.token_hex(8))
@@ -57,12 +61,24 @@ class ManagementRoute:
             raise MethodNotAllowed(f"{scope['path'][:80]} takes {self.method}.")
         address = self.client_address(scope)
         caller = await self.authenticator.authenticate(scope["headers"], address=address, method=scope["method"])
-        if caller.role is not Role.ADMIN:
-            raise PermissionDenied("Models are changed by administrators only.")
-        caller.check_route(scope["path"], MANAGE)
-        body = parse_body(await exchange.read_body(BODY_BYTES))
-        exchange.watch()
-        await self.act(Actor(caller.kind.value, caller.id, caller.name, address, exchange.request_id), body, exchange)
+        _check(caller, scope)
+        judge = partial(self._again, caller, scope, address)
+        with self.answers.entered(OpenAnswer(exchange.request_id, caller, judge, exchange.interrupt)):
+            refuse_own(scope["headers"])
+            body = parse_body(await exchange.read_body(BODY_BYTES))
+            exchange.watch()
+            actor = Actor(caller.kind.value, caller.id, caller.name, address, exchange.request_id)
+            await self.act(actor, body, exchange)
+
+    async def _again(self, caller: Principal, scope: Scope, address: str) -> None:
+        known = self.authenticator.again
+        _check(await known(caller, scope["headers"], address=address, method=scope["method"]), scope)
+
+
+def _check(caller: Principal, scope: Scope) -> None:
+    if caller.role is not Role.ADMIN:
+        raise PermissionDenied("Models are changed by administrators only.")
+    caller.check_route(scope["path"], MANAGE)
 
 
 class Management:

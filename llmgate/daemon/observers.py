@@ -12,11 +12,13 @@ from dataclasses import dataclass
 import structlog
 
 from llmgate.config import Settings
+from llmgate.daemon.chat.dialect import CHAT
 from llmgate.daemon.events import ActivityRecorded, Event, EventBus, RequestFinished, SettingsChanged, UpstreamChanged
 from llmgate.daemon.failed_logins import FailedLogins
 from llmgate.daemon.feed.feed import Feed
 from llmgate.daemon.metrics.gauges import Sources
 from llmgate.daemon.metrics.recorder import Metrics
+from llmgate.daemon.protocols import PROTOCOLS
 from llmgate.daemon.queue.interface import QueueManagerInterface
 from llmgate.daemon.supervisor import Supervisor
 from llmgate.daemon.upstreams.health import usable
@@ -52,7 +54,7 @@ def observe(
         event_streams=lambda: feed.followers,
         dropped_events=lambda: feed.dropped,
     )
-    observers = Observers(feed, Metrics(sources), FailedLogins())
+    observers = Observers(feed, Metrics(sources, [one.name for one in (*PROTOCOLS, CHAT)]), FailedLogins())
     for subscriber in (log_event, usage, feed, observers.metrics, observers.failed_logins):
         bus.subscribe(subscriber)
     return observers

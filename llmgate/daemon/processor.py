@@ -31,14 +31,16 @@ ERROR_BODY_SECONDS = 10.0
 @dataclass(frozen=True, slots=True)
 class Served:
     """What came of a request. ``failure`` is set when the upstream reported an error inside a stream
-    that was relayed as it is."""
+    that was relayed as it is. ``body`` is a whole answer: the client gets it when the slot has been given back, because
+    to take it can last."""
 
     usage: Usage
     failure: str | None = None
+    body: bytes | None = None
 
 
 class RequestProcessor:
-    """Sends a request that has its turn, and hands the answer to the client."""
+    """Sends a request that has its turn, and hands a streamed answer to the client."""
 
     def __init__(self, upstreams: UpstreamRegistry) -> None:
         self._upstreams = upstreams
@@ -72,8 +74,7 @@ class RequestProcessor:
             body, usage = await asyncio.to_thread(upstream.whole, call, received)
         exchange.answer_begun = True
         exchange.first_byte_at = monotonic()
-        await exchange.answer(200, body)
-        return Served(usage)
+        return Served(usage, body=body)
 
 
 async def refusal(call: Call, answer: UpstreamAnswer) -> LLMGateError:

@@ -13,7 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from llmgate.config import Settings
 from llmgate.daemon.chain import ActivityChain, ChainBroken
 from llmgate.daemon.clock import monotonic, utc_now
-from llmgate.daemon.store import conversations, idempotency, instance, requests, sessions, sql, usage
+from llmgate.daemon.store import conversations, idempotency, instance, keys, requests, sessions, sql, tokens, usage
 from llmgate.daemon.store.database import Database
 from llmgate.errors import StoreUnavailable
 
@@ -27,6 +27,8 @@ BATCH_ROWS = 500
 SHORTEST_PAUSE = 0.05
 """Seconds between two transactions; at least as long as the one before took."""
 ENDED_SESSIONS_KEPT = timedelta(days=7)
+ENDED_KEYS_KEPT = timedelta(days=30)
+"""API keys and registration tokens. What was used with a key stays in the sums of usage, which know its name."""
 IDEMPOTENCY_KEPT = timedelta(hours=24)
 _LOCK = 0x6C6C6D67707275  # "llmgpru"
 
@@ -43,7 +45,8 @@ class _Task:
 
 
 class Retention:
-    """Forgets old requests, sums of usage, entries of the activity log, sessions, idempotency keys and conversations.
+    """Forgets old requests, sums of usage, entries of the activity log and conversations, and what has ended long ago:
+    sessions, API keys, registration tokens, idempotency keys.
 
     Of several daemons at one database one does it each time. ``settings`` are asked for anew in each round.
     """
@@ -108,6 +111,8 @@ class Retention:
                 lambda tx, rows: requests.delete_before(tx, _before(now, settings.usage.request_log_days), rows)
             ),
             "sessions": _Task(lambda tx, rows: sessions.delete_ended(tx, now - ENDED_SESSIONS_KEPT, rows)),
+            "keys": _Task(lambda tx, rows: keys.delete_ended(tx, now - ENDED_KEYS_KEPT, rows)),
+            "tokens": _Task(lambda tx, rows: tokens.delete_ended(tx, now - ENDED_KEYS_KEPT, rows)),
             "idempotency_keys": _Task(lambda tx, rows: idempotency.forget_before(tx, now - IDEMPOTENCY_KEPT, rows)),
             # Some are large: then fewer go at a time, though more are left.
             "conversations": _Task(

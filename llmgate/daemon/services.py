@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import ipaddress
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -10,8 +9,6 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 from typing import Any
-
-import structlog
 
 from llmgate.config import LoadedSettings, Settings, UpstreamSettings
 from llmgate.daemon.auth.authenticator import Authenticator
@@ -30,6 +27,7 @@ from llmgate.daemon.chat.address import private_address
 from llmgate.daemon.chat.chat import Chat
 from llmgate.daemon.chat.peers import Peers
 from llmgate.daemon.clock import utc_now
+from llmgate.daemon.connections import Connections
 from llmgate.daemon.events import EventBus
 from llmgate.daemon.exchange import Scope
 from llmgate.daemon.gateway import Gateway
@@ -45,6 +43,7 @@ from llmgate.daemon.retention import Retention
 from llmgate.daemon.revocation import Relearning
 from llmgate.daemon.store import instance
 from llmgate.daemon.store.database import Database, sqlite_url
+from llmgate.daemon.store.spool import UsageSpool
 from llmgate.daemon.supervisor import Supervisor
 from llmgate.daemon.upstreams import effective
 from llmgate.daemon.upstreams.capabilities import CapabilityBook
@@ -97,6 +96,10 @@ class Services:
     reads: Reads = field(default_factory=Reads)
     started_at: datetime = field(default_factory=utc_now)
     draining: bool = False
+    connections: Connections = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.connections = Connections(lambda: self.live.server, self.bus.publish)
 
     def rights_changed(self) -> None:
         """Somebody was revoked, disabled or changed: from now on everybody is judged anew, in all daemons."""
@@ -242,8 +245,8 @@ async def open_services(configuration: Settings | LoadedSettings) -> AsyncIterat
         capabilities, models = CapabilityBook(upstreams), ModelKeeper(upstreams, changes)
         for close in (upstreams.close, capabilities.close, models.close):
             stack.push_async_callback(close)
-        usage = UsageRecorder(database, access.authenticator, settings.usage)
-        stack.push_async_callback(_flush, usage)
+        usage = UsageRecorder(database, access.authenticator, settings.usage, _spool_of(settings))
+        stack.push_async_callback(usage.finish, FLUSH_SECONDS)
         limits = create_limits(usage, queue)
         resolve_address = address_resolver(settings.server.trusted_proxies)
         gateway = Gateway(live, access.authenticator, upstreams, queue, limits, bus, resolve_address)
@@ -338,7 +341,7 @@ async def _start(services: Services, relearning: Relearning) -> None:
     start("usage", services.usage.run())
     start("limits", services.limits.run())
     start("retention", Retention(services.database, services.chain, lambda: services.settings).run())
-    start("credentials", services.gateway.watch_credentials())
+    start("open answers", services.gateway.answers.run())
     if settings.queue.backend != "memory":
         host, ports = await private_address(settings)
         key = services.secret.derive(PEERS)
@@ -353,9 +356,7 @@ def create_limits(usage: UsageRecorder, queue: QueueManagerInterface) -> LimitKe
     return keeper
 
 
-async def _flush(usage: UsageRecorder) -> None:
-    try:
-        async with asyncio.timeout(FLUSH_SECONDS):
-            await usage.flush()
-    except Exception:  # the daemon is going down: what matters now is that the loss is named
-        structlog.get_logger("llmgate.usage").exception("usage_lost", rows=usage.pending)
+def _spool_of(settings: Settings) -> UsageSpool | None:
+    """Where finished requests wait that the database does not take."""
+    most = settings.usage.max_spool_bytes
+    return UsageSpool(settings.state.dir / "usage-spool", most) if most else None

@@ -13,7 +13,7 @@ from llmgate.daemon.auth.principals import Role
 from llmgate.daemon.events import RequestFinished
 from llmgate.daemon.queue.ticket import Outcome
 from llmgate.daemon.retention import BATCH_ROWS, Retention
-from llmgate.daemon.store import idempotency, requests, sessions, usage, users
+from llmgate.daemon.store import idempotency, keys, requests, sessions, tokens, usage, usage_sums, users
 from llmgate.daemon.store.activity import activity, activity_checkpoints
 from llmgate.daemon.store.types import utc_now
 from tests.activity.support import Log
@@ -67,18 +67,45 @@ async def test_many_old_rows_of_every_kind_are_forgotten_and_the_others_stay(log
     forgotten = await retention(log).clean()
     assert forgotten == {
         "requests": BATCH_ROWS + 50, "usage": BATCH_ROWS + 50, "sessions": 2, "idempotency_keys": 1, "activity": 0,
-        "conversations": 0,
+        "conversations": 0, "keys": 0, "tokens": 0,
     }  # fmt: skip
     left = await _count(log, requests.requests, usage.usage, sessions.sessions, idempotency.idempotency_keys)
     assert left == [20, 20, 1, 1]
     assert sum((await retention(log).clean()).values()) == 0
 
 
+async def test_keys_and_tokens_are_forgotten_a_month_after_their_end_and_what_was_used_is_not(log: Log) -> None:
+    old, lately = NOW - timedelta(days=31), NOW - timedelta(days=29)
+    ends = {"expired": {"expires_at": old}, "revoked": {"revoked_at": old}, "lately-expired": {"expires_at": lately},
+            "lately-revoked": {"revoked_at": lately}, "live": {}, "later": {"expires_at": NOW + timedelta(days=1)},
+            "both": {"expires_at": lately, "revoked_at": old}}  # fmt: skip
+    await _requests(log, 7, old)  # by the keys k0 to k6
+    async with log.database.begin() as tx:
+        for number, (name, end) in enumerate(ends.items()):
+            key = await keys.create(tx, key_id=f"k{number}", digest=name, last4="last", name=name)
+            await tx.execute(update(keys.keys).where(keys.keys.c.id == key.id).values(created_at=old, **end))
+            token = await tokens.create(tx, digest=name, label=name)
+            await tx.execute(update(tokens.tokens).where(tokens.tokens.c.id == token.id).values(created_at=old, **end))
+        for name, made in (("used", old), ("lately-used", lately)):
+            token = await tokens.create(tx, digest=name, label=name)
+            await tx.execute(
+                update(tokens.tokens).where(tokens.tokens.c.id == token.id).values(created_at=made, uses=1)
+            )
+    forgotten = await retention(log, FOR_EVER).clean()
+    assert (forgotten["keys"], forgotten["tokens"]) == (3, 4)
+    left = {"lately-expired", "lately-revoked", "live", "later"}
+    async with log.database.read() as tx:
+        assert {key.name for key in await keys.page(tx)} == left
+        assert {token.label for token in await tokens.page(tx)} == {*left, "lately-used"}
+        sums = await usage_sums.summary(tx, group_by="key", since=old - timedelta(hours=1), until=NOW)
+    assert {(row.key, row.name, row.requests) for row in sums} == {(f"k{number}", "k", 1) for number in range(7)}
+
+
 async def test_what_is_kept_for_ever_is_kept(log: Log) -> None:
     await _requests(log, 5, NOW - timedelta(days=5000))
     await log.write_at_once(5)
     forgotten = await retention(log, FOR_EVER, NOW + timedelta(days=10_000)).clean()
-    assert set(forgotten) == {"requests", "sessions", "idempotency_keys", "conversations"}
+    assert set(forgotten) == {"requests", "sessions", "keys", "tokens", "idempotency_keys", "conversations"}
     assert await _count(log, usage.usage, activity) == [5, 5]
 
 
@@ -175,4 +202,4 @@ async def test_what_goes_wrong_with_one_kind_does_not_keep_the_others(log: Log, 
     await log.tamper(f"ALTER TABLE {kind} RENAME TO elsewhere")
     forgotten = await retention(log).clean()
     assert kind not in forgotten
-    assert len(forgotten) == 5
+    assert len(forgotten) == 7

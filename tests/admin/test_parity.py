@@ -97,7 +97,7 @@ OTHERS = {
     # verbs for oneself, which every user has: they ask /gate and the models' own API
     "login", "logout", "passwd", "auth status", "chat", "tui",
     # verbs that work on this machine, some of them on a daemon that does not run
-    "serve", "init", "version", "doctor", "backup", "restore", "db status", "db upgrade",
+    "serve", "init", "version", "doctor", "recover", "backup", "restore", "db status", "db upgrade",
     "config check", "config show", "config path",
     "context list", "context show", "context create", "context use", "context rename", "context remove",
     "completion show", "completion install",

@@ -20,7 +20,10 @@ from tests.admin.fuzzing import Report, attack
 from tests.admin.harness import PASSWORD, Site, run_site
 
 EXAMPLES = int(os.environ.get("LLMGATE_FUZZ", "2"))
+IS_LONG = "LLMGATE_FUZZ" in os.environ
 ADMIN, GATE = "/admin/v1", "/gate"
+AT_HOME = {(ADMIN, "admin"), (GATE, "user")}
+"""Whose routes these are: the others get the same answers, and are asked everything in the long form only."""
 
 Headers = Mapping[str, str]
 
@@ -93,7 +96,7 @@ async def attacked(state: Path, mount: str, who: str) -> Report:
                 reader=reader,
                 headers=headers,
                 examples=EXAMPLES if is_in else 1,
-                systematic=is_in,
+                systematic=is_in and (IS_LONG or (mount, who) in AT_HOME),
             )
 
 

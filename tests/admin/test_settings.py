@@ -73,7 +73,7 @@ async def test_every_setting_is_listed_in_pages_with_who_decides_it(shared: Site
 async def test_only_the_closed_list_can_be_changed(shared: Site) -> None:
     mutable = {key.name for key in keys().values() if key.run_time}
     assert {key.partition(".")[0] for key in mutable} == {
-        "queue", "levels", "auth", "usage", "activity", "chat", "health", "log", "server"
+        "queue", "levels", "auth", "usage", "activity", "chat", "health", "log", "server", "requests"
     }  # fmt: skip
     assert not mutable & {"server.port", "server.host", "server.trusted_proxies", "queue.backend", "queue.url"}
     answer = await shared.admin.put(f"{PATH}/server.port", json={"value": 1})

@@ -110,6 +110,23 @@ async def test_a_whitelisted_address_needs_no_credential(authenticator: Authenti
         await _refused(authenticator, *headers)
 
 
+async def test_the_addresses_of_one_ipv6_network_are_one_principal(
+    authenticator: Authenticator, database: Database, whitelist: Whitelist
+) -> None:
+    async with database.begin() as tx:
+        await networks.create(tx, cidr="2001:db8:7::/48")
+        await networks.create(tx, cidr="2001:db8:7:1::5/128", label="Desk", level=4)
+        await networks.create(tx, cidr="::1/128")
+        await whitelist.reload(tx)
+    one, other = [await _ask(authenticator, address=f"2001:db8:7:1:{part}::1") for part in ("0", "ffff")]
+    assert one == other
+    assert (one.owner, one.name) == ("address:2001:db8:7:1::/64", "2001:db8:7:1::/64")
+    desk = await _ask(authenticator, address="2001:db8:7:1::5")
+    assert (desk.owner, desk.name, desk.level) == (one.owner, "Desk", 4)
+    assert (await _ask(authenticator, address="2001:db8:7:2::1")).owner == "address:2001:db8:7:2::/64"
+    assert (await _ask(authenticator, address="::1")).owner == "address:::1"
+
+
 async def test_every_bad_credential_has_the_same_answer_also_from_a_whitelisted_address(
     authenticator: Authenticator, database: Database, secret: ServerSecret, key: NewKey, sessions: Sessions, ann: User
 ) -> None:

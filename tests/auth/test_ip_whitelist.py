@@ -55,9 +55,7 @@ def _is_v4(text: str) -> bool:
     return len(parts) == 4 and all(part in {str(number) for number in range(256)} for part in parts)
 
 
-def _reference(
-    peer: str, lines: Sequence[str], trusted: Sequence[ipaddress.IPv4Network | ipaddress.IPv6Network]
-) -> str:
+def reference(peer: str, lines: Sequence[str], trusted: Sequence[ipaddress.IPv4Network | ipaddress.IPv6Network]) -> str:
     """The rule, written as it is explained: cross out from the right while the speaker is a trusted proxy."""
     current = _reference_parse(peer)
     assert current is not None
@@ -94,7 +92,7 @@ LINES = st.lists(st.lists(HOPS, max_size=8).map(",".join), max_size=4)
 @settings(max_examples=500)
 @given(peer=ADDRESSES, lines=LINES, trusted=st.lists(st.sampled_from(PROXIES), max_size=3))
 def test_the_client_is_the_one_that_a_reference_finds(peer: str, lines: list[str], trusted: list[Network]) -> None:
-    assert client_address(peer, lines, trusted) == _reference(peer, lines, trusted)
+    assert client_address(peer, lines, trusted) == reference(peer, lines, trusted)
 
 
 @given(lines=LINES)

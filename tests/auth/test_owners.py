@@ -58,6 +58,10 @@ async def test_a_name_tells_whose_key_it_is(
     async with database.begin() as tx:
         await whitelisted.create(tx, cidr="10.0.0.0/8", label="the office")
         await whitelisted.create(tx, cidr="10.1.0.0/16")
+        await whitelisted.create(tx, cidr="2001:db8:1::/48", label="the lab")
+        await whitelisted.create(tx, cidr="2001:db8:2::7/128", label="a printer")
+        await whitelisted.create(tx, cidr="2001:db8:3::7/128", label="a printer")
+        await whitelisted.create(tx, cidr="2001:db8:3::8/128", label="a scanner")
         await whitelist.reload(tx)
     expected = {
         "key:theapp0001": "worker",
@@ -65,7 +69,12 @@ async def test_a_name_tells_whose_key_it_is(
         f"session:{ann.id}": "ann",
         "address:10.0.0.1": "the office",
         "address:10.1.0.1": "10.1.0.1",
-        "address:2001:db8::1": "2001:db8::1",
+        "address:2001:db8::/64": "2001:db8::/64",
+        "address:2001:db8:1:7::/64": "the lab",
+        "address:2001:db8:2::/64": "a printer",
+        "address:2001:db8:3::/64": "2001:db8:3::/64",
+        "address:2001:db8:1::1": "the lab",  # of an earlier version
+        "address:somewhere": "somewhere",
         "key:gone000001": "key:gone000001",
         "session:gone": "session:gone",
         "of a later version": "of a later version",
@@ -180,7 +189,14 @@ async def test_whom_a_name_means(owners: Owners, database: Database, ann: User) 
         "\ud800": set(),
         "10.0.0.1": {"address:10.0.0.1"},
         "::ffff:10.0.0.1": {"address:10.0.0.1"},
-        "2001:db8::1": {"address:2001:db8::1"},
+        "2001:db8::1": {"address:2001:db8::/64"},
+        "2001:db8::/64": {"address:2001:db8::/64"},
+        "2001:db8::1/64": {"address:2001:db8::/64"},
+        "2001:db8::/48": set(),
+        "10.0.0.1/64": set(),
+        "::1": {"address:::1"},
+        "address:2001:db8::1": {"address:2001:db8::/64"},
+        "address:2001:db8::/64": {"address:2001:db8::/64"},
         "address:10.0.0.1": {"address:10.0.0.1"},
         "session:gone": {"session:gone"},
         "other:gone": set(),

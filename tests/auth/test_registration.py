@@ -6,6 +6,7 @@ import asyncio
 from datetime import timedelta
 
 import pytest
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from llmgate.daemon.auth import registration
 from llmgate.daemon.auth.passwords import PasswordHasher
@@ -13,13 +14,14 @@ from llmgate.daemon.auth.principals import Role
 from llmgate.daemon.auth.registration import register
 from llmgate.daemon.auth.secrets import ServerSecret
 from llmgate.daemon.auth.setup import FirstAdmin
+from llmgate.daemon.auth.throttle import LoginThrottle
 from llmgate.daemon.changes import Changes
 from llmgate.daemon.store import tokens, users
 from llmgate.daemon.store.database import Database
 from llmgate.daemon.store.types import utc_now
 from llmgate.daemon.store.users import User
-from llmgate.errors import AuthenticationFailed, Conflict, InvalidRequest
-from tests.auth.conftest import PASSWORD
+from llmgate.errors import AuthenticationFailed, Conflict, InvalidRequest, TooManyAttempts
+from tests.auth.conftest import PASSWORD, Clock
 
 
 @pytest.fixture
@@ -37,9 +39,16 @@ async def _uses(database: Database) -> list[int]:
 
 
 async def test_who_registers_gets_what_the_token_grants(
-    database: Database, changes: Changes, hasher: PasswordHasher, secret: ServerSecret, token: str
+    database: Database,
+    changes: Changes,
+    hasher: PasswordHasher,
+    secret: ServerSecret,
+    throttle: LoginThrottle,
+    token: str,
 ) -> None:
-    user = await register(database, changes, hasher, secret, token=f" {token}\n", name="ann", password=PASSWORD)
+    user = await register(
+        database, changes, hasher, secret, throttle, token=f" {token}\n", name="ann", password=PASSWORD
+    )
     assert (user.name, user.role, user.level) == ("ann", Role.USER, 4)
     async with database.read() as tx:
         assert await hasher.verify(PASSWORD, await users.password_hash(tx, user.id))
@@ -55,6 +64,7 @@ async def test_a_failed_registration_leaves_the_token_unused(
     changes: Changes,
     hasher: PasswordHasher,
     secret: ServerSecret,
+    throttle: LoginThrottle,
     token: str,
     name: str,
     password: str,
@@ -63,12 +73,17 @@ async def test_a_failed_registration_leaves_the_token_unused(
     async with database.begin() as tx:
         await users.create(tx, name="taken", password_hash=None, role=Role.USER)
     with pytest.raises(error):
-        await register(database, changes, hasher, secret, token=token, name=name, password=password)
+        await register(database, changes, hasher, secret, throttle, token=token, name=name, password=password)
     assert await _uses(database) == [0]
 
 
 async def test_bad_tokens_are_refused_alike_and_before_anything_else(
-    database: Database, changes: Changes, hasher: PasswordHasher, secret: ServerSecret, token: str
+    database: Database,
+    changes: Changes,
+    hasher: PasswordHasher,
+    secret: ServerSecret,
+    throttle: LoginThrottle,
+    token: str,
 ) -> None:
     unknown, _ = registration.new_token(secret)
     expired, digest = registration.new_token(secret)
@@ -88,19 +103,81 @@ async def test_bad_tokens_are_refused_alike_and_before_anything_else(
         "x" * 10_000,
     ):
         with pytest.raises(AuthenticationFailed) as caught:
-            await register(database, changes, hasher, secret, token=bad, name="no good", password="short")
+            await register(database, changes, hasher, secret, throttle, token=bad, name="no good", password="short")
         answers.add(caught.value.text())
     assert len(answers) == 1
 
 
+async def test_of_two_who_want_one_name_at_once_one_gets_it_and_one_use_is_gone(
+    database: Database,
+    changes: Changes,
+    hasher: PasswordHasher,
+    secret: ServerSecret,
+    throttle: LoginThrottle,
+    token: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Both find the name free, as neither is done before the other has looked."""
+    both, check_free = asyncio.Barrier(2), users.check_free
+
+    async def looks(tx: AsyncConnection, name: str) -> None:
+        await check_free(tx, name)
+        await both.wait()
+
+    monkeypatch.setattr(users, "check_free", looks)
+    tries = (
+        register(database, changes, hasher, secret, throttle, token=token, name=name, password=PASSWORD)
+        for name in ("ann", "Ann")
+    )
+    async with asyncio.timeout(20):
+        results = await asyncio.gather(*tries, return_exceptions=True)
+    assert {type(result) for result in results} == {User, Conflict}
+    assert await _uses(database) == [1]
+
+
+async def test_who_tries_taken_names_with_a_token_is_slowed_down_and_nobody_else(
+    database: Database,
+    changes: Changes,
+    hasher: PasswordHasher,
+    secret: ServerSecret,
+    throttle: LoginThrottle,
+    clock: Clock,
+    token: str,
+) -> None:
+    async with database.begin() as tx:
+        await users.create(tx, name="taken", password_hash=None, role=Role.USER)
+
+    async def attempt(name: str, *, password: str = PASSWORD, address: str = "10.0.0.1") -> User:
+        return await register(
+            database, changes, hasher, secret, throttle, token=token, name=name, password=password, address=address
+        )
+
+    for _ in range(9):  # what cannot be a name or a password tells nobody anything
+        with pytest.raises(InvalidRequest):
+            await attempt("bob", password="short")
+    for _ in range(5):
+        with pytest.raises(Conflict):
+            await attempt("TAKEN")
+    with pytest.raises(TooManyAttempts) as caught:
+        await attempt("bob")
+    assert caught.value.retry_after == pytest.approx(1)
+    assert (await attempt("ann", address="10.0.0.2")).name == "ann"
+    clock.advance(1)
+    assert (await attempt("bob")).name == "bob"
+
+
 async def test_concurrent_registrations_share_the_uses_between_them(
-    database: Database, changes: Changes, secret: ServerSecret, token: str
+    database: Database, changes: Changes, secret: ServerSecret, throttle: LoginThrottle, token: str
 ) -> None:
     hasher = PasswordHasher(waiting=64)
     try:
         tries = (
-            register(database, changes, hasher, secret, token=token, name=f"u{n}", password=PASSWORD) for n in range(24)
-        )
+            register(
+                database, changes, hasher, secret, throttle, token=token, name=f"u{n}", password=PASSWORD,
+                address=f"10.0.0.{n}",
+            )
+            for n in range(24)
+        )  # fmt: skip
         results = await asyncio.gather(*tries, return_exceptions=True)
     finally:
         hasher.close()

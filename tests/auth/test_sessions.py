@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import json
 
 import pytest
 
 from llmgate.config import Settings
+from llmgate.daemon.auth import sessions as module
 from llmgate.daemon.auth.principals import PrincipalKind, Role
 from llmgate.daemon.auth.secrets import ServerSecret
 from llmgate.daemon.auth.sessions import Sessions, Tokens
 from llmgate.daemon.auth.throttle import LoginThrottle
+from llmgate.daemon.store import activity, users
 from llmgate.daemon.store import sessions as store
-from llmgate.daemon.store import users
 from llmgate.daemon.store.activity import Actor
 from llmgate.daemon.store.database import Database
 from llmgate.daemon.store.users import User
@@ -220,6 +222,61 @@ async def test_an_access_token_is_good_for_its_minutes(sessions: Sessions, ann: 
     old = await _login(sessions)
     with pytest.raises(AuthenticationFailed):
         await sessions.check(old.access_token)
+
+
+async def test_of_too_many_sessions_the_one_that_was_renewed_longest_ago_ends(
+    sessions: Sessions, ann: User, database: Database, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "MOST", 3)
+    clock.advance(-10 * 60)  # an access token of the future is none
+    told: list[str] = []
+
+    async def login() -> Tokens:
+        clock.advance(60)
+        return await sessions.login(
+            "ann", PASSWORD, address="10.0.0.1", client="pytest", on_ended=lambda: told.append("ended")
+        )
+
+    first, second, third = [await login() for _ in range(3)]
+    clock.advance(60)
+    await sessions.refresh(first.refresh_token)
+    assert told == []
+    fourth = await login()
+    assert told == ["ended"]
+    await _refused(sessions, second)
+    for good in (first, third, fourth):
+        assert (await sessions.verify(good.access_token)).id == ann.id
+    async with database.read() as tx:
+        (entry,) = await activity.page(tx, action="session.revoke")
+    assert (entry.target_id, entry.target_name, entry.actor_id) == (second.session_id, "ann", ann.id)
+    detail = {"client": "pytest", "address": "10.0.0.1", "reason": "more than 3 sessions"}
+    assert json.loads(entry.detail) == detail
+
+
+async def test_of_ended_sessions_the_last_ones_are_remembered(
+    sessions: Sessions, ann: User, database: Database, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "MOST", 3)
+    others = await _login_of_another(sessions, database)
+    began = []
+    for _ in range(8):
+        clock.advance(1)
+        tokens = await _login(sessions)
+        began.append(tokens.session_id)
+        await sessions.logout(tokens.session_id, ACTOR)
+    tokens = await _login(sessions)
+    async with database.read() as tx:
+        rows = await store.page(tx, user_id=ann.id)
+    assert [row.id for row in rows] == [tokens.session_id, *sorted(began, reverse=True)[:3]]
+    assert (await sessions.verify(others.access_token)).name == "bob"
+
+
+async def _login_of_another(sessions: Sessions, database: Database) -> Tokens:
+    async with database.begin() as tx:
+        ann = await users.by_name(tx, "ann")
+        hashed = await users.password_hash(tx, ann.id)
+        await users.create(tx, name="bob", password_hash=hashed, role=Role.USER)
+    return await _login(sessions, "bob")
 
 
 async def test_tokens_of_another_server_are_refused(

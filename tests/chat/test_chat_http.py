@@ -12,6 +12,7 @@ from typing import Any, cast
 import httpx
 import pytest
 
+from llmgate.daemon import outgoing
 from llmgate.daemon.admin import large
 from llmgate.daemon.chat import stream as chat_stream
 from llmgate.daemon.chat.connections import MOST_CONNECTIONS
@@ -235,8 +236,8 @@ async def test_streams_count_as_connections_and_end_with_the_session(
 async def test_a_client_that_takes_nothing_is_let_go(
     gateway: Running, ollama: FakeOllama, ann: Person, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert chat_stream.STALL_SECONDS == 30
-    monkeypatch.setattr(chat_stream, "STALL_SECONDS", 0.2)
+    assert outgoing.STALL_SECONDS == 60
+    monkeypatch.setattr(outgoing, "STALL_SECONDS", 0.2)
     # Else the kernel would take all of it.
     gateway.server.servers[0].sockets[0].setsockopt(SOL_SOCKET, SO_SNDBUF, 4096)
     ollama.script(Script(tokens=["x" * 10_000] * 90, token_gates={89: "end"}))

@@ -115,6 +115,21 @@ async def test_what_does_not_fit_is_left_out_and_told(gateway: Running, ollama: 
     assert [message["content"] for message in ollama.requests[1].json["messages"]] == ["Two"]
 
 
+async def test_a_window_that_the_settings_do_not_give_is_not_reckoned_with(
+    gateway: Running, ollama: FakeOllama, ann: Person
+) -> None:
+    gateway.services.live.use({"chat.titles": "first_line", "requests.max_num_ctx": 512})
+    async with open_page(gateway, ann) as page:
+        first = await page.ask("x" * 3000)
+        answer = (await page.next("done"))["message"]
+        wide = {"num_ctx": 100_000}
+        await page.ask("Two", conversation=first["conversation"], parent=answer["id"], parameters=wide)
+        notice = await page.next("notice")
+        await page.next("done")
+    assert (notice["dropped"], notice["window"]) == (2, 512)
+    assert ollama.requests[1].json["options"]["num_ctx"] == 512
+
+
 async def test_other_servers_than_ollama_answer_too(tmp_path: Path) -> None:
     async with FakeOpenAI(models=("qwen",)) as vllm:
         vllm.script(Script(thinking=["Hm"]))

@@ -11,7 +11,9 @@ from typing import Any, cast
 
 import pytest
 
+from llmgate.daemon import outgoing
 from llmgate.daemon.auth.principals import Principal, PrincipalKind, Role
+from llmgate.daemon.budget import SLICE_BYTES
 from llmgate.daemon.chat.chat import Chat
 from llmgate.daemon.chat.connections import BAD_FRAMES, GOING_AWAY, SESSION_OVER, Connections
 from llmgate.daemon.chat.following import Follower
@@ -20,7 +22,9 @@ from llmgate.daemon.chat.socket import MOST_FAULTS, Socket
 from llmgate.daemon.chat.stream import TurnStream
 from llmgate.daemon.chat.turn import Ended, Turn
 from llmgate.daemon.exchange import Message
-from llmgate.daemon.gate import exports, markdown, sending
+from llmgate.daemon.gate import markdown
+from llmgate.daemon.open_answers import OpenAnswers
+from llmgate.daemon.outgoing import Outgoing
 from llmgate.daemon.protocols.bodies import INLINE_BYTES
 from llmgate.daemon.store import chats, conversations, messages
 from llmgate.daemon.websocket import WIRE
@@ -230,7 +234,9 @@ async def streamed(close: int) -> list[str]:
         nonlocal body
         body += message.get("body", b"")
 
-    await stream({"type": "http"}, asyncio.Event().wait, send)  # type: ignore[arg-type]  # its client never leaves
+    way_out = SimpleNamespace(says_why=lambda _: None)
+    scope = {"type": "http", "state": {"outgoing": way_out}}
+    await stream(scope, asyncio.Event().wait, send)  # type: ignore[arg-type]  # its client never leaves
     return [json.loads(one)["type"] for one in body.splitlines() if one]
 
 
@@ -306,25 +312,22 @@ async def test_who_takes_nothing_has_only_its_share_of_the_memory(
     conversation, bodies = await filled(gateway, ann, 800_000), gateway.services.gateway.bodies
     gateway.services.live.use({"queue.max_waiting_bytes": 4 * 1024 * 1024})
     url = f"/gate/conversations/{path.format(id=conversation)}"
-    sent: list[Message] = []
-    stuck = asyncio.Event()
+    send, stuck = Outgoing.send, asyncio.Event()
 
-    async def take_nothing(_: Any, message: Message) -> None:
-        sent.append(message)
+    async def take_nothing(answer: Outgoing, message: Message) -> None:
         if message.get("body"):
             stuck.set()
             await asyncio.Event().wait()
+        await send(answer, message)
 
-    in_time, wait = sending.in_time, take_nothing
-    monkeypatch.setattr(sending, "in_time", wait)
-    monkeypatch.setattr(exports, "in_time", wait)
+    monkeypatch.setattr(Outgoing, "send", take_nothing)
     async with http_of(gateway, ann) as client:
         first = asyncio.create_task(client.get(url))
         await stuck.wait()
+        monkeypatch.setattr(Outgoing, "send", send)
         assert bodies._held >= 800_000
         refused = await client.get(url)
         assert (refused.status_code, refused.json()["code"]) == (429, "limit_exceeded")
-        monkeypatch.setattr(sending, "in_time", in_time)
         first.cancel()
         await asyncio.gather(first, return_exceptions=True)
 
@@ -339,7 +342,7 @@ async def test_one_large_answer_is_always_possible(gateway: Running, ann: Person
 async def test_a_large_answer_is_cut_when_nothing_of_it_is_taken(
     gateway: Running, ann: Person, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(sending, "STALL_SECONDS", 0.2)
+    monkeypatch.setattr(outgoing, "STALL_SECONDS", 0.2)
     conversation, bodies = await filled(gateway, ann, 1_000_000, 12), gateway.services.gateway.bodies
     host = gateway.url.removeprefix("http://")
     reader, writer = await asyncio.open_connection(*host.split(":"), limit=1024)
@@ -352,14 +355,15 @@ async def test_a_large_answer_is_cut_when_nothing_of_it_is_taken(
     writer.close()
 
 
-@pytest.mark.parametrize("size", [0, 1, sending.SLICE_BYTES, sending.SLICE_BYTES + 1, 3 * sending.SLICE_BYTES])
+@pytest.mark.parametrize("size", [0, 1, SLICE_BYTES, SLICE_BYTES + 1, 3 * SLICE_BYTES])
 async def test_slices_are_the_whole(size: int) -> None:
     body, sent = bytes(range(256)) * (size // 256) + b"x" * (size % 256), []
 
     async def send(message: Any) -> None:
         sent.append(message)
 
-    await sending.in_time(send, {"type": "http.response.body", "body": body, "more_body": False})
+    answer = Outgoing({"state": {}}, send, cast("OpenAnswers", None), outgoing.anybody, "r1")
+    await answer.send({"type": "http.response.body", "body": body, "more_body": False})
     assert b"".join(message["body"] for message in sent) == body
     assert [message["more_body"] for message in sent] == [True] * (len(sent) - 1) + [False]
-    assert all(len(message["body"]) <= sending.SLICE_BYTES for message in sent)
+    assert all(len(message["body"]) <= SLICE_BYTES for message in sent)

@@ -11,6 +11,7 @@ import httpx
 import pytest
 
 from llmgate.config import AuthSettings, ServerSettings
+from llmgate.daemon.gate import keys as own_keys
 from tests.admin.harness import PASSWORD, Site, problem, run_site
 from tests.gateway.harness import CHAT
 
@@ -109,6 +110,22 @@ async def test_only_so_many_keys_live_at_once(tmp_path: Path) -> None:
         problem(await site.user.post(KEYS, json={"name": "third"}), 403, "forbidden")
         (given, *_) = await listed(site.user)
         assert (await site.user.post(f"{KEYS}/{given['id']}/revoke")).status_code == 200, "what one has one can end"
+
+
+async def test_of_keys_that_have_ended_so_many_are_kept_and_then_none_is_made(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(own_keys, "MOST_ENDED", 3)
+    ended = []
+    for number in range(3):
+        ended.append(await made(site.user, f"one-{number}"))
+        assert (await site.user.post(f"{KEYS}/{ended[-1]['id']}/revoke")).status_code == 200
+    document = problem(await site.user.post(KEYS, json={"name": "more"}), 409, "conflict")
+    assert "revoked" in document["detail"]
+    assert "30 days" in document["hint"]
+    await made(site.admin)  # that is for each user alone
+    assert (await site.admin.delete(f"/admin/v1/keys/{ended[0]['id']}")).status_code == 204
+    await made(site.user, "more")
 
 
 async def test_the_names_of_others_cannot_be_found_out(site: Site) -> None:

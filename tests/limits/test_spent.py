@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta, timezone
 from typing import Any, cast
@@ -11,8 +12,9 @@ import pytest
 
 from llmgate.config import UsageSettings
 from llmgate.daemon.auth.authenticator import Authenticator
+from llmgate.daemon.events import RequestFinished
 from llmgate.daemon.store.database import Database
-from llmgate.daemon.usage import UsageRecorder
+from llmgate.daemon.usage import BATCH_ROWS, UsageRecorder
 from llmgate.errors import StoreUnavailable
 from tests.store.test_accounting import DONE
 
@@ -42,6 +44,31 @@ async def test_nothing_is_counted_twice_or_missed_while_it_is_written(database: 
     seen.add((await recorder.spent([KEY], TODAY))[KEY])
     assert seen == {(7500, 7500)}
     assert recorder.unwritten(KEY) == 0
+
+
+async def test_what_ends_while_it_writes_waits_for_the_next_time(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else it never ends under load, and each row has a transaction of its own."""
+    recorder = a_recorder(database)
+    write, batches = UsageRecorder._write, []
+
+    async def writing(self: UsageRecorder, batch: Sequence[RequestFinished]) -> None:
+        batches.append(len(batch))
+        await write(self, batch)
+        if len(batches) < 100:
+            recorder(replace(EVENT, request_id=f"late-{len(batches)}"))
+
+    monkeypatch.setattr(UsageRecorder, "_write", writing)
+    for number in range(BATCH_ROWS + 50):
+        recorder(replace(EVENT, request_id=f"r{number}"))
+    await recorder.flush()
+    assert batches == [BATCH_ROWS, 51]  # one had ended before the second was begun
+    assert recorder.pending == 1
+    for number in range(3 * BATCH_ROWS):
+        recorder(replace(EVENT, request_id=f"s{number}"))
+    await recorder.flush()
+    assert batches[2:] == [BATCH_ROWS] * 3 + [4]
 
 
 async def test_days_and_months_are_told_apart_and_principals_too(database: Database) -> None:

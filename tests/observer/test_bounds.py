@@ -12,8 +12,8 @@ from typing import Any
 
 import pytest
 
+from llmgate.daemon import outgoing
 from llmgate.daemon import usage as usage_module
-from llmgate.daemon.admin import events as route
 from llmgate.daemon.events import Event, EventBus, LoginFailed, RequestFinished, TicketPromoted
 from llmgate.daemon.failed_logins import HOURS, FailedLogins
 from llmgate.daemon.feed.feed import INBOX, KEPT, Feed
@@ -149,7 +149,7 @@ async def test_a_slow_client_is_told_what_it_has_lost(site: Site) -> None:
 
 
 async def test_a_client_that_takes_nothing_for_long_is_hung_up_on(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(route, "STALL_SECONDS", 0.1)
+    monkeypatch.setattr(outgoing, "STALL_SECONDS", 0.1)
     async with deaf(site):
         await until_followed(site, 1)
         async with asyncio.timeout(20):

@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
+from sqlalchemy.event import listen
 
 from llmgate.daemon.auth.principals import Role
 from llmgate.daemon.events import RequestFinished
@@ -81,6 +82,19 @@ async def test_a_batch_that_is_written_again_counts_once(database: Database) -> 
     async with database.read() as tx:
         assert [event.request_id for event in await requests.page(tx)] == ["r3", "r2", "r1"]
     assert [row.requests for row in await _sums(database, "model")] == [3]
+
+
+async def test_batches_of_all_sizes_are_few_statements(database: Database) -> None:
+    """Each connection keeps the statements that it has seen: a million requests must not make it larger and larger."""
+    seen: set[str] = set()
+    async with database.begin() as tx:
+        engine = tx.sync_connection
+        assert engine is not None
+        listen(engine, "before_cursor_execute", lambda _, __, statement, *___: seen.add(statement))
+        for size in range(1, 40):
+            batch = [replace(DONE, request_id=f"r{size}-{number}") for number in range(size)]
+            assert len(await requests.insert_many(tx, batch)) == size
+    assert len([statement for statement in seen if statement.startswith("SELECT")]) <= 7
 
 
 async def test_what_a_client_wrote_never_stops_the_log(database: Database) -> None:

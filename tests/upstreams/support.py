@@ -40,7 +40,7 @@ class Fleet:
     """A registry with a real queue behind it, and every change of health that it published."""
 
     def __init__(self, *upstreams: UpstreamSettings, **health: float) -> None:
-        quick = {"interval": 0.05, "timeout": 0.3, "failures": 2, "backoff_max": 0.1, **health}
+        quick = {"interval": 0.05, "timeout": 5.0, "failures": 2, "backoff_max": 0.1, **health}
         self.queue = MemoryQueueManager(QueueSettings(), emit=lambda _: None)
         self.bus = EventBus()
         self.bus.subscribe(self._heard)

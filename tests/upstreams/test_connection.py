@@ -375,7 +375,7 @@ async def test_tls_is_spoken_and_the_certificate_is_looked_at(tmp_path: Path, mo
         assert await whole(client) == b"secret"
     async with served(serve) as client:
         client._connections = type(client._connections)(
-            f"https://{client._connections.authority}", connect_timeout=5, keeps=False
+            f"https://{client._connections.authority}", connect_timeout=0.5, keeps=False
         )
         with pytest.raises(UpstreamUnreachable, match=r"does not speak TLS|does not take connections"):
             await whole(client)

@@ -9,6 +9,7 @@ import socket
 
 import pytest
 
+from llmgate.daemon.hops import via
 from llmgate.daemon.upstreams.base import UpstreamAnswer
 from llmgate.daemon.upstreams.transport import UpstreamClient
 from llmgate.errors import (
@@ -82,6 +83,7 @@ async def test_only_what_is_meant_for_it_is_sent_to_the_upstream(fake: FakeOllam
         "content-length": str(len(BODY)),
         "content-type": "application/json",
         "user-agent": "llmgate",
+        "via": via(),
     }
 
 

@@ -54,4 +54,4 @@ def create_admin(services: Services) -> FastAPI:
         cookie=cookie_name(services.settings.server),
         admits_addresses=False,
     )
-    return create_api(services, about, routers, dependencies=[Depends(admin)])
+    return create_api(services, about, routers, dependencies=[Depends(admin)], judge=admin)

@@ -22,6 +22,8 @@ from llmgate.daemon.admin import openapi
 from llmgate.daemon.admin.dependencies import known_parameters
 from llmgate.daemon.admin.editing import Replayed
 from llmgate.daemon.admin.large import BOUND
+from llmgate.daemon.open_answers import OpenAnswers
+from llmgate.daemon.outgoing import Judge, Outgoing, anybody
 from llmgate.daemon.services import Services
 from llmgate.errors import BodyTooLarge, InvalidRequest, LLMGateError, MethodNotAllowed, RouteNotFound
 from llmgate.validation import explain, faults_of
@@ -33,9 +35,14 @@ _BY_STATUS: dict[int, type[LLMGateError]] = {404: RouteNotFound, 405: MethodNotA
 
 
 def create_api(
-    services: Services, about: openapi.About, routers: Iterable[APIRouter], dependencies: Sequence[Dependency] = ()
+    services: Services,
+    about: openapi.About,
+    routers: Iterable[APIRouter],
+    dependencies: Sequence[Dependency] = (),
+    judge: Judge = anybody,
 ) -> FastAPI:
-    """An application of these routers and of its own description. ``dependencies`` hold for every route of it."""
+    """An application of these routers and of its own description. ``dependencies`` hold for every route of it,
+    ``judge`` for who has got a part of an answer that takes long."""
     app = _Api(
         about,
         version=__version__,
@@ -51,7 +58,7 @@ def create_api(
         },
     )
     app.state.services = services
-    app.add_middleware(_Edge)
+    app.add_middleware(_Edge, services.gateway.answers, judge)
     paths: set[str] = set()
     for router in (*routers, openapi.router):
         app.include_router(router)
@@ -75,10 +82,12 @@ class _Api(FastAPI):
 
 class _Edge:
     """Around every request: gives it an id, bounds its body, keeps the answer, which may hold a secret, out of
-    every cache, and answers for our own defects."""
+    every cache, cuts what its caller has lost the right to, and answers for our own defects."""
 
-    def __init__(self, app: ASGIApp) -> None:
+    def __init__(self, app: ASGIApp, answers: OpenAnswers, judge: Judge) -> None:
         self._app = app
+        self._answers = answers
+        self._judge = judge
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -86,33 +95,37 @@ class _Edge:
             return
         request_id = secrets.token_hex(8)
         scope.setdefault("state", {})["request_id"] = request_id
-        begun = False
+        outgoing = Outgoing(scope, send, self._answers, self._judge, request_id)
 
         async def traced(message: Message) -> None:
-            nonlocal begun
             if message["type"] == "http.response.start":
-                begun = True
                 headers = MutableHeaders(scope=message)
                 headers["x-request-id"] = request_id
                 headers.setdefault("cache-control", "no-store")
-            await send(message)
+            await outgoing.send(message)
 
         try:
-            await self._app(scope, _bounded(scope, receive), traced)
+            await self._app(scope, _bounded(scope, receive, outgoing), traced)
         except Exception:  # a defect of ours must still be answered, and be seen
             structlog.get_logger("llmgate.admin").exception("request_broke", request_id=request_id, path=scope["path"])
-            if not begun:
+            if not outgoing.has_begun:
                 failure = LLMGateError("The gateway failed.", hint="Its log names this request by its id.")
                 await _problem(Request(scope), failure)(scope, receive, traced)
+        finally:
+            outgoing.over()
 
 
-def _bounded(scope: Scope, receive: Receive) -> Receive:
-    """``receive`` for a body of at most ``BODY_BYTES``, or what a route allows that knows its caller (``large.py``)."""
+def _bounded(scope: Scope, receive: Receive, outgoing: Outgoing) -> Receive:
+    """``receive`` for a body of at most ``BODY_BYTES``, or what a route allows that knows its caller (``large.py``).
+    Of what still comes while the answer goes out already, which is waited for to learn that the client leaves, nothing
+    is kept."""
     received = 0
 
     async def bounded() -> Message:
         nonlocal received
         message = await receive()
+        if outgoing.has_begun and "body" in message:
+            return {**message, "body": b""}
         received += len(message.get("body", b""))
         if received > scope["state"].get(BOUND, BODY_BYTES):
             raise HTTPException(413)  # the one exception that FastAPI lets through while it reads a body

@@ -7,6 +7,7 @@ import binascii
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from typing import Annotated, TypeVar, cast
 
 from fastapi import Depends, Query, Request
@@ -16,6 +17,7 @@ from fastapi.routing import APIRoute
 from llmgate import schemas
 from llmgate.daemon.auth import routes
 from llmgate.daemon.auth.principals import Principal, Role
+from llmgate.daemon.outgoing import outgoing_of
 from llmgate.daemon.services import Services
 from llmgate.daemon.store.types import utc_now
 from llmgate.errors import InvalidRequest, PermissionDenied
@@ -35,8 +37,11 @@ Daemon = Annotated[Services, Depends(services_of)]
 
 async def principal(request: Request, daemon: Daemon) -> Principal:
     """Who asks. Raises AuthenticationFailed, the same for every missing or bad credential."""
-    address = daemon.client_address(request.scope)
-    return await daemon.authenticator.authenticate(request.headers.raw, address=address, method=request.method)
+    address, headers, method = daemon.client_address(request.scope), request.headers.raw, request.method
+    caller = await daemon.authenticator.authenticate(headers, address=address, method=method)
+    again = partial(daemon.authenticator.again, caller, headers, address=address, method=method)
+    outgoing_of(request.scope).belongs_to(caller, again)
+    return caller
 
 
 Caller = Annotated[Principal, Depends(principal)]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from contextlib import suppress
 from typing import Annotated, Any, get_args
 
 from fastapi import APIRouter, Header, Query, Request
@@ -16,7 +15,7 @@ from llmgate.daemon.admin.answers import raises
 from llmgate.daemon.admin.dependencies import Daemon, admin
 from llmgate.daemon.feed.feed import Feed
 from llmgate.daemon.feed.follower import Follower
-from llmgate.daemon.http import ABORT
+from llmgate.daemon.outgoing import outgoing_of
 from llmgate.daemon.services import Services
 from llmgate.errors import Draining, InvalidRequest, LimitExceeded, LLMGateError
 
@@ -24,8 +23,6 @@ KEEP_ALIVE_SECONDS = 10.0
 """A silent stream gets a comment so often: proxies end connections on which nothing comes."""
 CHECK_SECONDS = 0.5
 """So often it is asked whether the caller may still follow."""
-STALL_SECONDS = 60.0
-"""A client that takes nothing for so long is treated as gone: it holds one of the streams."""
 FAREWELL_SECONDS = 0.5
 """Longest wait for a client to take the news that the stream ends."""
 RETRY_MS = 2000
@@ -49,6 +46,7 @@ class EventStream(Response):
         self._may_follow = may_follow
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        outgoing_of(scope).says_why(_knows_already)
         work = {
             asyncio.create_task(self._write(send)),
             asyncio.create_task(_gone(receive)),
@@ -67,21 +65,20 @@ class EventStream(Response):
         await self._farewell(send, reason, scope)
 
     async def _write(self, send: Send) -> None:
-        """Send what there is. Returns when the client does not take it."""
+        """Send what there is, for as long as there is somebody."""
         feed, follower = self._feed, self._follower
         first = b"retry: %d\n" % RETRY_MS + feed.place()
         if follower.is_reset:
             first += feed.note("reset")
-        with suppress(TimeoutError):
-            await _in_time(send({"type": "http.response.start", "status": 200, "headers": self.raw_headers}))
-            await _in_time(_body(send, first))
-            while True:
-                if not await follower.news(KEEP_ALIVE_SECONDS):
-                    await _in_time(_body(send, b": still here\n\n"))
-                    continue
-                lost, frames = follower.take()
-                told = [feed.note("lost", count=lost)] if lost else []
-                await _in_time(_body(send, b"".join([*told, *(frame.wire for frame in frames)])))
+        await send({"type": "http.response.start", "status": 200, "headers": self.raw_headers})
+        await _body(send, first)
+        while True:
+            if not await follower.news(KEEP_ALIVE_SECONDS):
+                await _body(send, b": still here\n\n")
+                continue
+            lost, frames = follower.take()
+            told = [feed.note("lost", count=lost)] if lost else []
+            await _body(send, b"".join([*told, *(frame.wire for frame in frames)]))
 
     async def _revoked(self) -> LLMGateError:
         """Returns when the caller may not follow any more, or nobody can tell whether it may."""
@@ -103,17 +100,16 @@ class EventStream(Response):
             async with asyncio.timeout(FAREWELL_SECONDS):
                 await _body(send, last, more=False)
         except TimeoutError:
-            scope["extensions"][ABORT]()
+            await outgoing_of(scope).hang_up(reason.code if reason else "nothing was taken")
+
+
+def _knows_already(_: LLMGateError) -> None:
+    """It asks by itself, and more often, since it also ends with what has expired."""
 
 
 async def _gone(receive: Receive) -> None:
     while (await receive())["type"] != "http.disconnect":
         pass
-
-
-async def _in_time(sending: Awaitable[None]) -> None:
-    async with asyncio.timeout(STALL_SECONDS):
-        await sending
 
 
 async def _body(send: Send, body: bytes, *, more: bool = True) -> None:

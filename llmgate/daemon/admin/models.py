@@ -70,7 +70,7 @@ async def pull(daemon: Daemon, acting: Acting, body: schemas.ModelPull) -> Respo
     What goes wrong on an upstream is told by an event with ``error``; the last event of each upstream has ``done``.
     """
     running = await daemon.models.pull(acting.actor, body.model, pool=body.pool, upstream=body.upstream)
-    return LinesResponse(_events(running), ended=running.cancel)
+    return LinesResponse(_events(running), ended=running.cancel, refused=running.end)
 
 
 @router.post("/copy", responses=raises(ModelNotFound, NotFound, UnsupportedByUpstream, *FAILURES))

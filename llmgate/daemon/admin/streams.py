@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator, Callable
 
 from pydantic import BaseModel
 from starlette.responses import JSONResponse, StreamingResponse
 from starlette.types import Receive, Scope, Send
 
+from llmgate.daemon.outgoing import outgoing_of
+from llmgate.errors import LLMGateError
+
 NDJSON = "application/x-ndjson"
-STALL_SECONDS = 60.0
-"""A client that takes nothing for so long is treated as gone."""
 
 
 class Lines(JSONResponse):
@@ -21,22 +21,23 @@ class Lines(JSONResponse):
 
 
 class LinesResponse(StreamingResponse):
-    """Objects as lines. ``ended`` is called in any case: at the end, or when the client is gone."""
+    """Objects as lines. ``ended`` is called in any case: at the end, or when the client is gone. ``refused`` is told
+    why, when the caller has lost the right to them: then they have to end soon, and say so."""
 
     media_type = NDJSON
 
-    def __init__(self, objects: AsyncIterator[BaseModel], ended: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        objects: AsyncIterator[BaseModel],
+        ended: Callable[[], None],
+        refused: Callable[[LLMGateError], None],
+    ) -> None:
         super().__init__(_lines(objects), headers={"x-accel-buffering": "no"})
         self._ended = ended
-
-    async def stream_response(self, send: Send) -> None:
-        async def patient(message: object) -> None:
-            async with asyncio.timeout(STALL_SECONDS):
-                await send(message)  # type: ignore[arg-type]  # starlette's own messages
-
-        await super().stream_response(patient)
+        self._refused = refused
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        outgoing_of(scope).says_why(self._refused)
         try:
             await super().__call__(scope, receive, send)
         finally:

@@ -12,6 +12,7 @@ from pydantic import SecretStr
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from llmgate import schemas
+from llmgate.addresses import is_own
 from llmgate.config import UpstreamSettings
 from llmgate.daemon.admin.answers import raises
 from llmgate.daemon.admin.dependencies import Daemon, Part
@@ -48,7 +49,7 @@ async def create(
     While the configuration file names no upstream, the first one that is added replaces the built-in default.
     """
     values = {name: getattr(body, name) for name in body.model_fields_set if getattr(body, name) is not None}
-    wanted = compose(UpstreamSettings, **values)
+    wanted = _another(daemon, compose(UpstreamSettings, **values))
     async with creation.begin() as change:
         there = {one.settings.name: one.origin for one in await _known(change.tx, daemon)}
         if there.get(wanted.name) == "file":
@@ -86,7 +87,7 @@ async def update(
         known = await _one(change.tx, daemon, upstream)
         editing.expect(_row(daemon, known))
         _check_mutable(daemon, known)
-        wanted = _changed(known.settings, body.changes())
+        wanted = _another(daemon, _changed(known.settings, body.changes()))
         if wanted.pool_name != known.settings.pool_name and not force:
             await _check_idle(daemon, known)
             await _check_leaving(change.tx, daemon, known, waiting)
@@ -170,6 +171,14 @@ async def _check_idle(daemon: Services, moving: Known) -> None:
             f"{running} requests run on the upstream {name}, which the new pool would not count.",
             hint="Let them end first, or force it: for a while it may get more requests than it has slots.",
         )
+
+
+def _another(daemon: Services, upstream: UpstreamSettings) -> UpstreamSettings:
+    """The same. Raises InvalidRequest when it is the gateway itself."""
+    server = daemon.settings.server
+    if is_own(upstream.url, server.host, server.port, server.public_url):
+        raise InvalidRequest("This is the gateway's own address.", hint="Look at the port.", param="url")
+    return upstream
 
 
 def _changed(settings: UpstreamSettings, changes: dict[str, Any]) -> UpstreamSettings:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Annotated
 
 from fastapi import APIRouter, Query, Request, Response
@@ -18,7 +18,7 @@ from llmgate.daemon.changes import difference
 from llmgate.daemon.services import Services
 from llmgate.daemon.store import whitelist
 from llmgate.daemon.store.whitelist import WhitelistEntry as Entry
-from llmgate.errors import InvalidRequest, WouldLockOut
+from llmgate.errors import InvalidRequest, StoreUnavailable, WouldLockOut
 
 router = APIRouter(prefix="/whitelist", tags=["whitelist"])
 
@@ -117,8 +117,9 @@ async def delete(daemon: Daemon, editing: Editing, entry: str, force: Force = Fa
 
 async def _apply(daemon: Services) -> None:
     """Let the change take effect with the next request."""
-    async with daemon.database.read() as tx:
-        await daemon.whitelist.reload(tx)
+    with suppress(StoreUnavailable):  # it is written: every daemon finds it when the database is back
+        async with daemon.database.read() as tx:
+            await daemon.whitelist.reload(tx)
     daemon.rights_changed()
 
 

@@ -13,7 +13,7 @@ from ipaddress import ip_network
 
 from llmgate.daemon.auth import api_keys, credentials
 from llmgate.daemon.auth.credentials import Headers, refused
-from llmgate.daemon.auth.ip_whitelist import Whitelist, is_within
+from llmgate.daemon.auth.ip_whitelist import Whitelist, is_within, one_client
 from llmgate.daemon.auth.principals import Principal, PrincipalKind, Role
 from llmgate.daemon.auth.secrets import ServerSecret
 from llmgate.daemon.auth.sessions import Sessions
@@ -105,6 +105,16 @@ class Authenticator:
             raise _foreign_page()
         return principal
 
+    async def again(self, known: Principal, headers: Headers, *, address: str, method: str) -> Principal:
+        """Who sent them, asked anew of an answer that is under way. Raises as ``authenticate`` does.
+
+        An access token lives for minutes, and what was begun with it may take hours: of a session it counts that it
+        has not ended.
+        """
+        if known.session_id is not None:
+            return await self.of_session(known.session_id)
+        return await self.authenticate(headers, address=address, method=method)
+
     async def of_session(self, session_id: str) -> Principal:
         """Whose session it is, by the same rule: for what the daemon itself does for a user, which outlives the access
         token that it was begun with.
@@ -135,7 +145,8 @@ class Authenticator:
         if entry is None:
             raise refused()
         level = entry.level or self._settings.levels.whitelist
-        return Principal(PrincipalKind.ADDRESS, address, entry.label or address, Role.USER, level)
+        client = one_client(address)
+        return Principal(PrincipalKind.ADDRESS, client, entry.label or client, Role.USER, level)
 
     async def _known(self, digest: bytes, verify: Verify) -> Principal:
         now = self._clock()
@@ -173,6 +184,10 @@ class Authenticator:
         known = _Known(principal, now + min(_FRESH, life), now + min(_STALE, life))
         if generation == self._generation:
             self._remember(digest, known)
+        else:
+            # Somebody's rights have changed meanwhile, and what was read may be from before that. Whoever has looked
+            # through what is under way could not see what only begins now: it is looked at once more.
+            self.changed.set()
         return known
 
     def _remember(self, digest: bytes, known: _Known) -> None:

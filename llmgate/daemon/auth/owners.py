@@ -12,7 +12,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Final
 
-from llmgate.daemon.auth.ip_whitelist import Whitelist, normalised
+from llmgate.daemon.auth.ip_whitelist import Whitelist, client_meant, one_client
 from llmgate.daemon.auth.principals import PrincipalKind, readable
 from llmgate.daemon.store import keys, users
 from llmgate.daemon.store.database import Database
@@ -46,7 +46,7 @@ class Owners:
 
     async def names(self, owners: Iterable[str]) -> dict[str, str]:
         """Owner → name: ``ann`` for a session of Ann's, ``ann/editor`` for a key of hers, ``editor`` for a key that is
-        no person's, the label of the whitelist or else the address for an address.
+        no person's, the label of the whitelist or else the address (of IPv6 the /64) for an address.
 
         Who is not known any more is called like the owner; so is everybody who was never looked up while the database
         does not answer. It never raises for that.
@@ -67,11 +67,13 @@ class Owners:
 
         Raises StoreUnavailable: nobody can tell then who is meant.
         """
-        kind, colon, _ = name.partition(":")
+        kind, colon, owner_id = name.partition(":")
+        if colon and kind == PrincipalKind.ADDRESS:
+            return frozenset((f"{kind}:{one_client(owner_id)}",))
         if colon and kind in set(PrincipalKind):
             return frozenset((name,))
-        if (address := normalised(name)) is not None:
-            return frozenset((f"{PrincipalKind.ADDRESS}:{address}",))
+        if (client := client_meant(name)) is not None:
+            return frozenset((f"{PrincipalKind.ADDRESS}:{client}",))
         person, slash, key = name.rpartition("/")
         async with self._database.read() as tx:
             try:
@@ -88,11 +90,8 @@ class Owners:
         return frozenset(found | {f"{PrincipalKind.SESSION}:{user_id}"} if user_id else found)
 
     def _name_of_address(self, owner: str) -> str | None:
-        kind, _, address = owner.partition(":")
-        if kind != PrincipalKind.ADDRESS:
-            return None
-        entry = self._whitelist.match(address)
-        return (entry and entry.label) or address
+        kind, _, client = owner.partition(":")
+        return (self._whitelist.label(client) or client) if kind == PrincipalKind.ADDRESS else None
 
     def _stale(self, owners: Iterable[str]) -> list[str]:
         now = self._clock()

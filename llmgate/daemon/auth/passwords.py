@@ -52,9 +52,13 @@ class PasswordHasher:
         self._most = threads + waiting
         self._pending = 0
 
-    async def hash(self, password: str) -> str:
-        """The hash to keep. Raises InvalidRequest when the password is too weak (see ``check_strength``)."""
+    def check(self, password: str) -> None:
+        """Raises InvalidRequest when the password is too weak (see ``check_strength``)."""
         check_strength(password, self._min_length())
+
+    async def hash(self, password: str) -> str:
+        """The hash to keep. Raises InvalidRequest as ``check`` does."""
+        self.check(password)
         secret = _prepared(password)
         return await self._run(lambda: str(self._context.hash(secret)))
 

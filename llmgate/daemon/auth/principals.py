@@ -57,7 +57,7 @@ def readable(name: str, user: str | None = None) -> str:
 class Principal:
     """An API key, a user session or a whitelisted address.
 
-    ``id`` is the key's id, the user's id or the address itself; together with ``kind`` it names who
+    ``id`` is the key's id, the user's id or the address itself (of IPv6 its /64); together with ``kind`` it names who
     is accounted and limited. ``level`` is the highest (smallest) level it may submit at. ``models``
     is None where every model is allowed, ``routes`` (paths and families, see ``auth/routes.py``) where every route
     is, ``networks`` where it may come from everywhere, ``limits`` where there are none. ``session_id`` is set for

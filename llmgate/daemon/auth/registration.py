@@ -8,6 +8,7 @@ import re
 from llmgate.daemon.auth.passwords import PasswordHasher
 from llmgate.daemon.auth.sealed import is_sealed, seal
 from llmgate.daemon.auth.secrets import ServerSecret
+from llmgate.daemon.auth.throttle import LoginThrottle
 from llmgate.daemon.changes import Changes
 from llmgate.daemon.ids import random_base62
 from llmgate.daemon.store import checks, tokens, users
@@ -30,6 +31,7 @@ async def register(
     changes: Changes,
     hasher: PasswordHasher,
     secret: ServerSecret,
+    throttle: LoginThrottle,
     *,
     token: str,
     name: str,
@@ -39,7 +41,8 @@ async def register(
     """Use the token once and make the user with the role and level that it grants, both or neither.
 
     Raises AuthenticationFailed when the token is not valid, before anything else is looked at; InvalidRequest for an
-    unusable name or password; Conflict when the name is taken, which leaves the token unused.
+    unusable name or password; Conflict when the name is taken, which leaves the token unused; TooManyAttempts after
+    some names that were taken.
     """
     token = token.strip()
     if not (_FORM.fullmatch(token) and is_sealed(token)):
@@ -50,11 +53,16 @@ async def register(
     if token_id is None:
         raise _refused()
     checks.user_name(name)
-    hashed = await hasher.hash(password)
-    async with changes.begin(Actor("token", token_id, name, address)) as change:
-        grant = await tokens.take(change.tx, digest)
-        user = await users.create(change.tx, name=name, password_hash=hashed, role=grant.role, level=grant.level)
-        change.note("user.register", user.id, user.name, role=user.role, level=user.level, token=grant.id)
+    hasher.check(password)
+    # The digest stands for the token, as it is like no name that anybody logs in with.
+    with throttle.attempt(digest, address):
+        async with database.read() as tx:
+            await users.check_free(tx, name)
+        hashed = await hasher.hash(password)
+        async with changes.begin(Actor("token", token_id, name, address)) as change:
+            grant = await tokens.take(change.tx, digest)
+            user = await users.create(change.tx, name=name, password_hash=hashed, role=grant.role, level=grant.level)
+            change.note("user.register", user.id, user.name, role=user.role, level=user.level, token=grant.id)
     return user
 
 

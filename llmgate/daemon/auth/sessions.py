@@ -26,6 +26,8 @@ from llmgate.daemon.store.types import utc_now
 from llmgate.daemon.store.users import User
 from llmgate.errors import AuthenticationFailed, NotFound
 
+MOST = 100
+"""Live sessions of one user, and as many that have ended of which it is remembered."""
 _GRACE = timedelta(seconds=10)
 _REFRESH_FORM = re.compile(r"llmf_([0-9A-Z]{26})_([0-9]{1,9})_([0-9a-f]{64})", re.ASCII)
 
@@ -61,27 +63,35 @@ class Sessions:
         *,
         clock: Callable[[], datetime] = utc_now,
     ) -> None:
+        self.throttle = throttle
+        """Of registrations, too: all that somebody tries from one address counts together."""
         self._database = database
         self._changes = changes
         self._hasher = hasher
-        self._throttle = throttle
         self._clock = clock
         self._settings = settings
         self._access = AccessTokens(secret, minutes=lambda: settings.auth.session_minutes)
         self._proof_key = secret.derive("refresh-token")
         self._digest_key = secret.derive("refresh-token-digest")
 
-    async def login(self, name: str, password: str, *, address: str, client: str) -> Tokens:
+    async def login(
+        self, name: str, password: str, *, address: str, client: str, on_ended: Callable[[], None] = lambda: None
+    ) -> Tokens:
         """Start a session. ``address`` is where it comes from, ``client`` what it calls itself.
 
-        Raises AuthenticationFailed, the same for an unknown name, a wrong password and a disabled user, and
+        Of a user who has ``MOST`` of them, the one that was renewed longest ago ends for it; then ``on_ended`` is
+        called. Raises AuthenticationFailed, the same for an unknown name, a wrong password and a disabled user, and
         TooManyAttempts.
         """
         user, hashed = await self._prove(name, password, address)
         actor = Actor("session", user.id, user.name, address)
         async with self._changes.begin(actor) as change:
             await self._check_unchanged(change.tx, user, hashed)
-            return await self._start(change, user, address=address, client=client)
+            has_ended = await self._make_room(change, user)
+            tokens = await self._start(change, user, address=address, client=client)
+        if has_ended:
+            on_ended()
+        return tokens
 
     async def change_password(self, name: str, current: str, new: str, *, actor: Actor, client: str) -> Tokens:
         """Set the password, end every session of the user, and start a new one: all of it, or nothing.
@@ -101,7 +111,7 @@ class Sessions:
 
     async def _prove(self, name: str, password: str, address: str) -> tuple[User, str | None]:
         """Whose name and password these are, and the digest that the password fits. Guessing is slowed down."""
-        with self._throttle.attempt(name, address):
+        with self.throttle.attempt(name, address):
             return await self._judge(name, password)
 
     async def _check_unchanged(self, tx: AsyncConnection, user: User, hashed: str | None) -> None:
@@ -112,6 +122,16 @@ class Sessions:
             raise _wrong() from None
         if now.disabled or await users.password_hash(tx, user.id) != hashed:
             raise _wrong()
+
+    async def _make_room(self, change: Change, user: User) -> bool:
+        """For one more session of the user. Whether others had to end for it."""
+        surplus = await sessions.surplus(change.tx, user.id, MOST - 1, self._clock())
+        for session in surplus:
+            await sessions.revoke(change.tx, session.id)
+            why = {"client": session.client, "address": session.address, "reason": f"more than {MOST} sessions"}
+            change.note("session.revoke", session.id, user.name, **why)
+        await sessions.forget_surplus(change.tx, user.id, MOST, self._clock())
+        return bool(surplus)
 
     async def _start(self, change: Change, user: User, *, address: str, client: str) -> Tokens:
         now = self._clock()
@@ -207,9 +227,10 @@ class Sessions:
         async with self._database.read() as tx:
             try:
                 user = await users.by_name(tx, name)
-                hashed = await users.password_hash(tx, user.id)
             except NotFound:
-                user, hashed = None, None
+                user = None
+            # Asked for nobody as well: the time that it takes must not tell who exists.
+            hashed = await users.password_hash(tx, user.id if user is not None else "")
         fits = await self._hasher.verify(password, hashed)
         if user is None or not fits or user.disabled:
             raise _wrong()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ipaddress
 import math
 import time
 from collections import OrderedDict
@@ -10,6 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
+from llmgate.daemon.auth.ip_whitelist import one_client
 from llmgate.errors import GatewayBusy, LimitExceeded, TooManyAttempts
 
 _FORGET_AFTER = 3600.0
@@ -36,7 +36,7 @@ class _Record:
 
 
 class LoginThrottle:
-    """Counts failed attempts per name and address, and more leniently per address alone.
+    """Counts failed attempts per name (or token) and address, and more leniently per address alone.
 
     From the fifth failure of a name from one address on, the next attempt waits 1, 2, 4 … seconds, at most 15
     minutes; from the fiftieth failure of an address on, whatever names it tries, at most 30 seconds. An account is
@@ -55,7 +55,7 @@ class LoginThrottle:
         The attempt counts as failed from the start, so that a hundred at once are not a hundred free guesses; it is
         forgiven when the block ends well, or fails because we were busy.
         """
-        network = _network(address)
+        network = one_client(address)
         person, source = (name[:200].casefold(), network), ("", network)
         delay = max(self._delay(person, _WITH_NAME), self._delay(source, _WITH_ADDRESS))
         if delay > 0:
@@ -96,11 +96,3 @@ class LoginThrottle:
         record = self._records.get(key)
         if record is not None:
             record.failures -= 1
-
-
-def _network(address: str) -> str:
-    try:
-        parsed = ipaddress.ip_address(address)
-    except ValueError:
-        return address
-    return str(ipaddress.ip_network((parsed, 64), strict=False)) if parsed.version == 6 else address

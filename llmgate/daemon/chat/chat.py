@@ -59,6 +59,7 @@ class Chat:
             self.windows,
             self.positions,
             lambda: settings.server.max_body_bytes,
+            lambda: settings.requests,
         )
         self.turns = Turns(self.conductor.run)
         self.connections = Connections(sessions.alive, self._session_over)

@@ -9,8 +9,10 @@ from typing import Any, Final
 
 import structlog
 
+from llmgate.config_requests import RequestSettings
+from llmgate.daemon import clamps
 from llmgate.daemon.auth.authenticator import Authenticator
-from llmgate.daemon.auth.principals import Principal
+from llmgate.daemon.auth.principals import Principal, Role
 from llmgate.daemon.chat import asking
 from llmgate.daemon.chat.dialect import ENDPOINT, problem_of
 from llmgate.daemon.chat.hearing import Hearing
@@ -42,8 +44,8 @@ class Exchanged:
 
 
 class Conductor:
-    """See the module. ``most_bytes`` is the setting ``server.max_body_bytes``. ``exchanged`` is told of every first
-    exchange that was completed."""
+    """See the module. ``most_bytes`` is the setting ``server.max_body_bytes``, ``rules`` are those of ``requests``.
+    ``exchanged`` is told of every first exchange that was completed."""
 
     def __init__(
         self,
@@ -54,6 +56,7 @@ class Conductor:
         windows: Windows,
         positions: Positions,
         most_bytes: Callable[[], int],
+        rules: Callable[[], RequestSettings],
     ) -> None:
         self.exchanged: Callable[[Exchanged], None] = lambda _: None
         self.is_draining = False
@@ -65,6 +68,7 @@ class Conductor:
         self._windows = windows
         self._positions = positions
         self._most_bytes = most_bytes
+        self._rules = rules
         self._large = asyncio.Semaphore(LARGE_BODIES)
         self._log = structlog.get_logger("llmgate.chat")
 
@@ -102,7 +106,9 @@ class Conductor:
     async def _fit(self, turn: Turn, start: Start, caller: Principal, asked: Asked) -> bytes:
         """The body for the model, without what does not fit into its window."""
         parameters = start.parameters
-        window = await self._windows.of(start.model, caller.may_use, parameters.num_ctx)
+        # As the gateway will have it: what is beyond that the model would forget without a word.
+        num_ctx = clamps.context_of(parameters.num_ctx, self._rules(), is_admin=caller.role is Role.ADMIN)
+        window = await self._windows.of(start.model, caller.may_use, num_ctx)
         fitted = fit(start.system, asked.lines, window, parameters.num_predict)
         room = (self._most_bytes() - asking.size_of(start)) * 3 // 4 - ROOM_BYTES
         lines, left_out = asking.without_old_pictures(fitted.messages, room)

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from contextlib import suppress
-from typing import Any, Final
+from typing import Final
 
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
@@ -14,17 +13,13 @@ from llmgate.daemon.chat.chat import Chat
 from llmgate.daemon.chat.connections import MOST_CONNECTIONS, SESSION_OVER
 from llmgate.daemon.chat.following import Follower, rest
 from llmgate.daemon.chat.link import Link
-from llmgate.daemon.http import ABORT
+from llmgate.daemon.outgoing import outgoing_of
 from llmgate.errors import NotFound, TooManyConcurrent
 from llmgate.schemas.base import Answer
 from llmgate.schemas.chat import Start
 
 BLANK_SECONDS: Final = 5.0
 """A silent stream gets an empty line so often: proxies end connections on which nothing comes."""
-STALL_SECONDS: Final = 30.0
-"""A client that takes nothing for so long is treated as gone."""
-SLICE_BYTES: Final = 64 * 1024
-"""So much is sent at once: a slow client takes it in that time, however long the whole is."""
 HEADERS: Final = {"cache-control": "no-store, no-transform", "x-accel-buffering": "no"}
 
 
@@ -91,34 +86,31 @@ class TurnStream(Response):
     # -- telling them ------------------------------------------------------------------------
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        # It ends with its session, like every connection to the chat: what is too slow for that is cut.
+        outgoing_of(scope).says_why(lambda _: self.close(SESSION_OVER))
         work = {asyncio.create_task(self._write(send)), asyncio.create_task(_gone(receive))}
         try:
             done, _ = await asyncio.wait(work, return_when=asyncio.FIRST_COMPLETED)
-            is_stuck = any(isinstance(task.exception(), TimeoutError) for task in done)
         finally:
             self._let_go()
             for task in work:
                 task.cancel()
             await asyncio.gather(*work, return_exceptions=True)
-        if is_stuck:
-            scope["extensions"][ABORT]()
         for task in done:
-            with suppress(TimeoutError):
-                task.result()
+            task.result()
 
     async def _write(self, send: Send) -> None:
-        """Raises TimeoutError when the client takes nothing."""
-        await _in_time(send, {"type": "http.response.start", "status": 200, "headers": self.raw_headers})
+        await send({"type": "http.response.start", "status": 200, "headers": self.raw_headers})
         while (closing := self._closing) != SESSION_OVER:
             frames = self._take()
             for frame in frames:
-                await self._lines(send, frame.model_dump_json().encode() + b"\n")
+                await _lines(send, frame.model_dump_json().encode() + b"\n")
             if closing is not None or self._follower is None or self._follower.is_done:
                 break
             await rest(frames)
             if not frames and not await self._has_news():
-                await self._lines(send, b"\n")
-        await _in_time(send, {"type": "http.response.body", "body": b"", "more_body": False})
+                await _lines(send, b"\n")
+        await send({"type": "http.response.body", "body": b"", "more_body": False})
 
     def _take(self) -> list[Answer]:
         self._news.clear()
@@ -133,15 +125,9 @@ class TurnStream(Response):
             return False
         return True
 
-    async def _lines(self, send: Send, data: bytes) -> None:
-        for begin in range(0, len(data), SLICE_BYTES):
-            body = data[begin : begin + SLICE_BYTES]
-            await _in_time(send, {"type": "http.response.body", "body": body, "more_body": True})
 
-
-async def _in_time(send: Send, message: dict[str, Any]) -> None:
-    async with asyncio.timeout(STALL_SECONDS):
-        await send(message)
+async def _lines(send: Send, data: bytes) -> None:
+    await send({"type": "http.response.body", "body": data, "more_body": True})
 
 
 async def _gone(receive: Receive) -> None:

@@ -10,7 +10,7 @@ from llmgate.daemon.feed.frames import Frame
 
 BACKLOG = 1000
 BACKLOG_BYTES = 1024 * 1024
-CHUNK_BYTES = 64 * 1024
+CHUNK_BYTES = 60 * 1024
 """Of what waits, so much is sent at once."""
 
 

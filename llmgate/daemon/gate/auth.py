@@ -65,9 +65,14 @@ async def logout(daemon: Daemon, cookies: CookieJar, caller: Caller, request: Re
     cookies.clear(response)
 
 
-@router.post("/register", status_code=201, responses=raises(AuthenticationFailed, PermissionDenied, Conflict))
+@router.post(
+    "/register",
+    status_code=201,
+    responses=raises(AuthenticationFailed, PermissionDenied, Conflict, TooManyAttempts),
+)
 async def register(daemon: Daemon, request: Request, body: schemas.Redeem) -> schemas.User:
-    """Make an account with a registration token. 403 while registration is closed, whatever the token."""
+    """Make an account with a registration token. 403 while registration is closed, whatever the token; 429 after some
+    names that were taken."""
     if not daemon.settings.auth.registration:
         raise PermissionDenied("Registration is closed.", hint="Ask an administrator for an account.")
     user = await registration.register(
@@ -75,6 +80,7 @@ async def register(daemon: Daemon, request: Request, body: schemas.Redeem) -> sc
         daemon.changes,
         daemon.hasher,
         daemon.secret,
+        daemon.sessions.throttle,
         token=body.token.get_secret_value(),
         name=body.name,
         password=body.password.get_secret_value(),
@@ -161,7 +167,9 @@ async def _used(daemon: Services, caller: Principal) -> schemas.MyUse:
 async def _logged_in(daemon: Services, request: Request, name: str, password: str) -> Tokens:
     address = daemon.client_address(request.scope)
     with _failures_counted(daemon):
-        return await daemon.sessions.login(name, password, address=address, client=_client(request))
+        return await daemon.sessions.login(
+            name, password, address=address, client=_client(request), on_ended=daemon.rights_changed
+        )
 
 
 @contextmanager

@@ -12,8 +12,9 @@ from fastapi import APIRouter, Depends, Query, Response
 from llmgate import schemas
 from llmgate.daemon.admin.answers import raises
 from llmgate.daemon.admin.dependencies import Daemon, Part, Person
+from llmgate.daemon.budget import held
 from llmgate.daemon.gate import exports
-from llmgate.daemon.gate.sending import Large, held, reading
+from llmgate.daemon.gate.sending import Large, reading
 from llmgate.daemon.store import conversations, messages
 from llmgate.errors import Conflict, LimitExceeded, QueueFull, TooManyConcurrent
 

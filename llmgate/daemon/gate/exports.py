@@ -9,18 +9,16 @@ import re
 import unicodedata
 from collections.abc import AsyncIterator, Iterable
 from contextlib import AbstractContextManager
-from functools import partial
 from typing import Literal
 from urllib.parse import quote
 
-import structlog
 from starlette.responses import StreamingResponse
 from starlette.types import Receive, Scope, Send
 
 from llmgate import schemas
 from llmgate.daemon.clock import utc_now
 from llmgate.daemon.gate import markdown
-from llmgate.daemon.gate.sending import cut, in_time
+from llmgate.daemon.outgoing import outgoing_of
 from llmgate.daemon.store import conversations, images, messages
 from llmgate.daemon.store.conversations import Conversation
 from llmgate.daemon.store.database import Database
@@ -58,12 +56,8 @@ class Download(StreamingResponse):
         with self._hold:
             try:
                 await super().__call__(scope, receive, send)
-            except (TimeoutError, LLMGateError) as failure:
-                structlog.get_logger("llmgate.gate").warning("export_cut", reason=str(failure) or "nothing was taken")
-                await cut(scope)
-
-    async def stream_response(self, send: Send) -> None:
-        await super().stream_response(partial(in_time, send))
+            except LLMGateError as failure:
+                await outgoing_of(scope).hang_up(str(failure))
 
 
 def size_of(said: Iterable[Message]) -> int:

@@ -16,6 +16,7 @@ from llmgate.daemon.admin.keys import granted
 from llmgate.daemon.auth import api_keys
 from llmgate.daemon.auth.principals import Principal, Role
 from llmgate.daemon.changes import Change
+from llmgate.daemon.retention import ENDED_KEYS_KEPT
 from llmgate.daemon.services import Services
 from llmgate.daemon.store import checks, keys
 from llmgate.daemon.store.keys import KeyState
@@ -23,6 +24,8 @@ from llmgate.errors import Conflict, InvalidRequest, NotFound, PermissionDenied
 
 router = APIRouter(prefix="/keys", tags=["keys"])
 
+MOST_ENDED = 100
+"""Keys of a user that are revoked or expired, until they are forgotten: else one could fill the database with them."""
 ENDING = 6
 """Characters of the user's id behind the name: 30 random bits."""
 
@@ -47,7 +50,8 @@ async def list_keys(
 async def create(daemon: Daemon, caller: Person, creation: Creating, body: schemas.MyKeyCreate) -> schemas.NewApiKey:
     """Make a key of one's own. Its level is the caller's at best.
 
-    403 where users make none, 409 when the caller has as many as ``auth.keys_per_user`` allows, or one of this name.
+    403 where users make none, 409 when the caller has as many as ``auth.keys_per_user`` allows, or one of this name, or
+    has ended a hundred lately.
     """
     level = body.level or max(caller.level, daemon.settings.levels.api_key)
     api_keys.check_within(caller.name, caller.role, caller.level, role=Role.USER, level=level)
@@ -92,4 +96,9 @@ async def _check_number(daemon: Services, caller: Principal, change: Change) -> 
         raise Conflict(
             f"You have {most} API {'key' if most == 1 else 'keys'}, and may have no more.",
             hint="Revoke one that is not used any more, or ask an administrator.",
+        )
+    if await keys.count_ended(change.tx, caller.id) >= MOST_ENDED:
+        raise Conflict(
+            f"{MOST_ENDED} of your API keys have been revoked or have expired lately: you may make no more for now.",
+            hint=f"They are forgotten {ENDED_KEYS_KEPT.days} days after their end; an administrator can delete them.",
         )

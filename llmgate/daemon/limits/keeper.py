@@ -65,6 +65,7 @@ class LimitKeeper:
         self._peers: dict[str, Peer] = {}
         self._reading: dict[str, asyncio.Task[None]] = {}
         self._has_told = False
+        self._failed_at = float("-inf")
         self._log = structlog.get_logger("llmgate.limits")
 
     # -- requests ----------------------------------------------------------------------------
@@ -79,6 +80,8 @@ class LimitKeeper:
         moment = self._today()
         if spent is not None and spent.is_of(moment) and self._clock() - spent.read_at < STALE_SECONDS:
             return
+        if spent is not None and self._clock() - self._failed_at < READ_SECONDS:
+            return  # the database did not answer just now: nobody has to wait for that again
         task = self._reading.get(principal.owner)
         if task is None:
             task = asyncio.create_task(self._read([principal.owner]))
@@ -87,6 +90,7 @@ class LimitKeeper:
         try:
             await asyncio.shield(task)  # others wait for it as well
         except StoreUnavailable:
+            self._failed_at = self._clock()
             if spent is None:
                 raise
 
@@ -183,6 +187,7 @@ class LimitKeeper:
                 for begin in range(0, len(owners), READ_AT_ONCE):
                     await self._read(owners[begin : begin + READ_AT_ONCE])
             except StoreUnavailable as failure:
+                self._failed_at = self._clock()
                 self._log.warning("budgets_not_read", principals=len(owners), reason=failure.message)
             except Exception:  # a defect here must not end the telling, on which the limits of all daemons rest
                 self._log.exception("budgets_not_read", principals=len(owners))

@@ -7,12 +7,16 @@ scrape, which reaches one of them at random, gets the sum of all. See ``director
 from __future__ import annotations
 
 import asyncio
+import itertools
+from collections.abc import Sequence
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.multiprocess import MultiProcessCollector
 
 from llmgate.daemon.events import (
+    CLIENT_GONE,
     ActivityRecorded,
+    ConnectionRefused,
     Event,
     LoginFailed,
     RequestFinished,
@@ -21,7 +25,8 @@ from llmgate.daemon.events import (
 )
 from llmgate.daemon.metrics.directory import shared_directory
 from llmgate.daemon.metrics.gauges import Fixed, OwnGauge, Sources, common_gauges, own_gauges
-from llmgate.daemon.queue.ticket import LEVELS
+from llmgate.daemon.queue.ticket import LEVELS, Outcome
+from llmgate.errors import GatewayBusy, LLMGateError, RequestError, UpstreamError
 
 _SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 600)
 _CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
@@ -30,20 +35,32 @@ TELL_SECONDS = 1.0
 """So often a worker writes down what the others cannot see."""
 MOST_ACTIONS = 200
 """Actions are words of our own code; should one ever be made of something else, it counts as ``other``."""
+_SEEN_BY_CLIENTS = (RequestError, GatewayBusy, UpstreamError)
+_CODES = {LLMGateError.code, CLIENT_GONE, *(kind.code for one in _SEEN_BY_CLIENTS for kind in one.kinds())}
+"""Why a request can be refused before it waits."""
 
 
 class Metrics:
-    """A subscriber of the event bus. ``sources`` are asked at a scrape."""
+    """A subscriber of the event bus. ``sources`` are asked at a scrape, ``protocols`` are the names of all there are.
+
+    What an alert counts is there at 0 before it happens: ``increase()`` of a series that begins at 5 is nothing.
+    """
 
     content_type = _CONTENT_TYPE
 
-    def __init__(self, sources: Sources) -> None:
+    def __init__(self, sources: Sources, protocols: Sequence[str]) -> None:
         self._sources = sources
         self._directory = shared_directory()
         self._registry = CollectorRegistry()
         self._finished = self._counter("requests", "Requests by outcome.", "protocol", "level", "outcome")
         self._finished_by: dict[tuple[str, int, str], Counter] = {}
+        # 160 series: four protocols, five levels, eight outcomes. A daemon without workers also tells when each began.
+        for one in itertools.product(protocols, LEVELS, Outcome):
+            self._outcomes(*one)
         self._refused = self._counter("refused_requests", "Requests refused before they waited.", "code")
+        for code in sorted(_CODES):  # some 40 series
+            self._refused.labels(code)
+        self._turned_away = self._counter("refused_connections", "Connections refused before authentication.", "reason")
         tokens = self._counter("tokens", "Tokens that models reported, by submitted level.", "kind", "level")
         self._input_tokens = {level: tokens.labels("input", str(level)) for level in LEVELS}
         self._output_tokens = {level: tokens.labels("output", str(level)) for level in LEVELS}
@@ -81,6 +98,8 @@ class Metrics:
                 self._finish(event)
             case RequestRefused():
                 self._refused.labels(event.error_code).inc()
+            case ConnectionRefused():
+                self._turned_away.labels(event.reason).inc()
             case TicketPromoted():
                 self._promotions.labels(str(event.to) if event.to else "aged").inc()
             case ActivityRecorded():
@@ -88,13 +107,17 @@ class Metrics:
             case LoginFailed():
                 (self._login_throttled if event.throttled else self._login_failed).inc()
 
-    def _finish(self, event: RequestFinished) -> None:
-        level = event.submitted_level
-        key = (event.protocol, level, event.outcome)
+    def _outcomes(self, protocol: str, level: int, outcome: str) -> Counter:
+        """Requests that have ended in this way."""
+        key = (protocol, level, outcome)
         counter = self._finished_by.get(key)
         if counter is None:
-            counter = self._finished_by[key] = self._finished.labels(event.protocol, str(level), event.outcome)
-        counter.inc()
+            counter = self._finished_by[key] = self._finished.labels(protocol, str(level), outcome)
+        return counter
+
+    def _finish(self, event: RequestFinished) -> None:
+        level = event.submitted_level
+        self._outcomes(event.protocol, level, event.outcome).inc()
         self._wait[level].observe(event.wait)
         self._duration[level].observe(event.duration)
         if event.first_byte is not None:

@@ -56,7 +56,8 @@ def check_user(settings: Settings) -> None:
     except KeyError:  # a container may have numbers without names
         name = f"#{owner}"
     raise StateUnreadable(
-        f"{directory} belongs to the user {name}.", hint=f"Run it as that user: sudo -u '{name}' llmgate …"
+        f"{directory} belongs to the user {name}.",
+        hint=f"Run it as that user: sudo -u '{name}' llmgate …, or llmgate-host … where a systemd service runs it.",
     )
 
 

@@ -63,6 +63,8 @@ class Call:
     canonical_model: str = ""
     sent_at: float = 0.0
     headers: Mapping[str, str] = field(default_factory=dict)
+    is_endless: bool = False
+    """The client wanted no end, and got the longest that is allowed."""
 
 
 class StreamReader(ABC):

@@ -12,6 +12,7 @@ import json
 import math
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Any, NoReturn, TypeVar
 
 from llmgate.daemon.protocols.nodes import refuse_many_values
@@ -33,22 +34,33 @@ Its own threads, so that a caller who gives up does not make room while the pars
 
 _JUDGED = frozenset(
     {
+        "best_of",
+        "chat_template",
         "context",
         "dimensions",
         "format",
+        "id_slot",
         "images",
         "input",
         "instructions",
         "keep_alive",
+        "kv_transfer_params",
+        "logprobs",
         "max_completion_tokens",
         "max_output_tokens",
         "max_tokens",
+        "mcp_servers",
         "messages",
+        "min_tokens",
         "model",
         "n",
+        "n_predict",
+        "n_probs",
         "name",
         "options",
+        "priority",
         "prompt",
+        "prompt_logprobs",
         "raw",
         "response_format",
         "stream",
@@ -60,6 +72,7 @@ _JUDGED = frozenset(
         "thinking",
         "tool_choice",
         "tools",
+        "top_logprobs",
         "truncate",
     }
 )
@@ -73,9 +86,14 @@ async def parse_body_async(raw: bytes) -> dict[str, Any]:
 
 async def off_the_loop(parse: Callable[[Raw], Parsed], raw: Raw) -> Parsed:
     """``parse(raw)``, in a thread where ``raw`` is large."""
-    if len(raw) <= INLINE_BYTES:
-        return parse(raw)
-    return await asyncio.get_running_loop().run_in_executor(_PARSERS, parse, raw)
+    return await done_with(len(raw), partial(parse, raw))
+
+
+async def done_with(size: int, work: Callable[[], Parsed]) -> Parsed:
+    """What ``work`` makes of a body of so many bytes, in a thread where that is large."""
+    if size <= INLINE_BYTES:
+        return work()
+    return await asyncio.get_running_loop().run_in_executor(_PARSERS, work)
 
 
 def parse_body(raw: bytes) -> dict[str, Any]:

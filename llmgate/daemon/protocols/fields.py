@@ -12,6 +12,8 @@ from llmgate.errors import InvalidRequest
 
 _USUAL_OUTPUT = 256
 """Tokens that an answer is expected to have; a client's limit below that is believed."""
+_ANSWERS = 1024
+"""More than that nobody gets."""
 _BYTES_PER_TOKEN = 4
 _TOKENS_PER_ATTACHMENT = 800
 """About what vision models make of one image, whatever the size of its file."""
@@ -85,8 +87,9 @@ def openai_usage(content: dict[str, Any]) -> Usage | None:
     )
 
 
-def expected_cost(task: Task, body: dict[str, Any], body_bytes: int, limit: object) -> float:
-    """Expected service in weighted tokens: input plus twice the output, which ``limit`` bounds."""
+def expected_cost(task: Task, body: dict[str, Any], body_bytes: int, limit: object, answers: object = None) -> float:
+    """Expected service in weighted tokens: input plus twice the output, which ``limit`` bounds. ``answers``: how many
+    of them are wanted, if that is said."""
     text_bytes, attachments = body_bytes, 0
     if body_bytes > _ATTACHMENT_BYTES:
         for size in _attachment_sizes(body):
@@ -96,7 +99,7 @@ def expected_cost(task: Task, body: dict[str, Any], body_bytes: int, limit: obje
     if task is Task.EMBED:
         return max(tokens, 1.0)
     output = limit if isinstance(limit, int) and 0 < limit < _USUAL_OUTPUT else _USUAL_OUTPUT
-    return tokens + 2.0 * output
+    return tokens + 2.0 * output * (answers if isinstance(answers, int) and 1 < answers <= _ANSWERS else 1)
 
 
 def expected_tokens(task: Task, cost: float, body_bytes: int) -> float:

@@ -151,7 +151,7 @@ class OpenAIProtocol(Protocol):
     def cost_of(self, call: Call, body_bytes: int) -> float:
         body = call.body
         limit = body.get("max_completion_tokens") or body.get("max_output_tokens") or body.get("max_tokens")
-        return expected_cost(call.route.task, body, body_bytes, limit)
+        return expected_cost(call.route.task, body, body_bytes, limit, body.get("n"))
 
 
 def _ask_for_usage(body: dict[str, Any]) -> bool:

@@ -117,10 +117,6 @@ class WaitingRoom:
         self._slots.share(shares)
         self._tend_all(self.now())
 
-    def used(self) -> dict[str, int]:
-        """How many slots of each upstream are in use here, the resting ones included."""
-        return self._slots.used()
-
     # One request
 
     def enter(self, ticket: Ticket) -> RoomPlace:

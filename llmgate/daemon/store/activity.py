@@ -195,6 +195,17 @@ def _is(column: str, text_of_it: str) -> ColumnElement[bool]:
     return activity.c[column] == text_of_it
 
 
+async def newest(tx: AsyncConnection) -> int:
+    """The number of the last entry; 0 when there is none."""
+    return await tx.scalar(select(func.max(activity.c.seq))) or 0
+
+
+async def actions(tx: AsyncConnection, *, after: int) -> set[str]:
+    """What was done behind the entry of this number."""
+    found = await tx.execute(select(activity.c.action).where(activity.c.seq > after).distinct())
+    return set(found.scalars())
+
+
 async def get(tx: AsyncConnection, seq: int) -> ActivityRecorded:
     row = (await tx.execute(select(*_COLUMNS).where(activity.c.seq == seq))).first()
     if row is None:

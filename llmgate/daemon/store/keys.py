@@ -256,6 +256,17 @@ async def count(tx: AsyncConnection, user_id: str) -> int:
     return int(await tx.scalar(statement) or 0)
 
 
+async def count_ended(tx: AsyncConnection, user_id: str) -> int:
+    """How many keys of this user are revoked or expired, and not forgotten yet."""
+    ended = or_(keys.c.revoked_at.is_not(None), keys.c.expires_at <= utc_now())
+    return int(await tx.scalar(select(func.count()).where(keys.c.user_id == user_id, ended)) or 0)
+
+
+async def delete_ended(tx: AsyncConnection, before: datetime, limit: int) -> int:
+    """Forget at most ``limit`` of the keys that were revoked or expired before then; returns how many."""
+    return await sql.delete_some(tx, keys, or_(keys.c.expires_at < before, keys.c.revoked_at < before), limit)
+
+
 async def page(
     tx: AsyncConnection,
     *,

@@ -76,7 +76,7 @@ async def insert_many(tx: AsyncConnection, finished: Sequence[RequestFinished]) 
     if not finished:
         return []
     fresh = {event.request_id: event for event in finished}
-    logged = await tx.execute(select(requests.c.request_id).where(requests.c.request_id.in_(list(fresh))))
+    logged = await tx.execute(select(requests.c.request_id).where(requests.c.request_id.in_(_padded(list(fresh)))))
     for request_id in logged.scalars():
         del fresh[request_id]
     events = list(fresh.values())
@@ -84,6 +84,12 @@ async def insert_many(tx: AsyncConnection, finished: Sequence[RequestFinished]) 
         rows = [dict(zip(_names, _values(event), strict=True)) for event in events]
         await tx.execute(insert(requests), rows)
     return events
+
+
+def _padded(ids: list[str]) -> list[str]:
+    """As many as a power of two, the last one repeated: of a statement each connection keeps, for long, every form that
+    it has seen, and a list of a hundred lengths has a hundred."""
+    return ids + ids[-1:] * ((1 << (len(ids) - 1).bit_length()) - len(ids))
 
 
 @dataclass(frozen=True, slots=True)

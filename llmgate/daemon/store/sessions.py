@@ -15,7 +15,7 @@ from llmgate.daemon.store.users import users
 from llmgate.errors import NotFound
 
 _AT_ONCE = 500
-"""Ids in one question to the database."""
+"""Ids in one question to the database, and sessions that one login ends."""
 
 sessions = Table(
     "sessions",
@@ -147,6 +147,21 @@ async def revoke_user(tx: AsyncConnection, user_id: str) -> int:
     """End every session of a user that has not expired; returns how many."""
     live = (sessions.c.user_id == user_id, sessions.c.revoked_at.is_(None), sessions.c.expires_at > utc_now())
     return (await tx.execute(sessions.update().where(*live).values(revoked_at=utc_now()))).rowcount
+
+
+async def surplus(tx: AsyncConnection, user_id: str, most: int, now: datetime) -> list[Session]:
+    """The live sessions of a user but for the ``most`` that were renewed last; as many as go at once."""
+    live = (sessions.c.user_id == user_id, sessions.c.revoked_at.is_(None), sessions.c.expires_at > now)
+    by_use = (sessions.c.last_used_at.desc(), sessions.c.id.desc())
+    statement = select(*_COLUMNS).where(*live).order_by(*by_use).offset(most).limit(_AT_ONCE)
+    return [Session(*row) for row in await tx.execute(statement)]
+
+
+async def forget_surplus(tx: AsyncConnection, user_id: str, most: int, now: datetime) -> None:
+    """Forget the ended sessions of a user but for the ``most`` that began last; as many as go at once."""
+    ended = or_(sessions.c.revoked_at.is_not(None), sessions.c.expires_at <= now)
+    older = select(sessions.c.id).where(sessions.c.user_id == user_id, ended).order_by(sessions.c.id.desc())
+    await tx.execute(sessions.delete().where(sessions.c.id.in_(older.offset(most).limit(_AT_ONCE))))
 
 
 async def delete_ended(tx: AsyncConnection, before: datetime, limit: int) -> int:

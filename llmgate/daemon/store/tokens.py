@@ -6,12 +6,12 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal
 
-from sqlalchemy import Column, ColumnElement, Integer, Table, and_, not_, select
+from sqlalchemy import Column, ColumnElement, Integer, Table, and_, not_, or_, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from llmgate.daemon.auth.principals import Role
 from llmgate.daemon.ids import new_id
-from llmgate.daemon.store import checks
+from llmgate.daemon.store import checks, sql
 from llmgate.daemon.store.types import Text, UtcDateTime, columns_of, metadata, utc_now, word
 from llmgate.errors import AuthenticationFailed, Conflict, InvalidRequest, NotFound
 
@@ -137,6 +137,14 @@ async def take(tx: AsyncConnection, digest: str) -> RegistrationToken:
     if row is None:
         raise AuthenticationFailed("The registration token is not valid.", hint="Ask an administrator for a new one.")
     return RegistrationToken(*row)
+
+
+async def delete_ended(tx: AsyncConnection, before: datetime, limit: int) -> int:
+    """Forget at most ``limit`` of the tokens that were revoked or expired before then, and of those that were made
+    before then and are used up; returns how many."""
+    used_up = and_(tokens.c.uses >= tokens.c.max_uses, tokens.c.created_at < before)
+    ended = or_(tokens.c.revoked_at < before, tokens.c.expires_at < before, used_up)
+    return await sql.delete_some(tx, tokens, ended, limit)
 
 
 def _usable(digest: str) -> ColumnElement[bool]:

@@ -66,11 +66,18 @@ async def create(
     name = checks.user_name(name)
     user = User(new_id(), name, role, checks.level(level), False, now, now, None)
     values = {column.name: getattr(user, column.name) for column in _COLUMNS}
-    with sql.conflict(f"There is already a user named {name!r}."):
+    with sql.conflict(_taken(name)):
         await tx.execute(users.insert().values(**values, name_key=_name_key(name), password_hash=password_hash))
     if role is Role.ADMIN:
         await instance.claim(tx, _FIRST_ADMIN, user.id)
     return user
+
+
+async def check_free(tx: AsyncConnection, name: str) -> None:
+    """Raises Conflict when the name is taken, in any spelling; a cheap look before the expensive hashing of a password.
+    It is ``create`` that decides."""
+    if await tx.scalar(select(users.c.id).where(users.c.name_key == _name_key(name))) is not None:
+        raise Conflict(_taken(checks.user_name(name)))
 
 
 async def create_first_admin(tx: AsyncConnection, *, name: str, password_hash: str) -> User:
@@ -83,6 +90,12 @@ async def create_first_admin(tx: AsyncConnection, *, name: str, password_hash: s
 async def any_admin(tx: AsyncConnection) -> bool:
     """Whether there is, or ever was, an administrator."""
     return await instance.get(tx, _FIRST_ADMIN) is not None
+
+
+async def administrators(tx: AsyncConnection) -> list[User]:
+    """All of them, also the disabled ones, in the order of their creation."""
+    statement = select(*_COLUMNS).where(users.c.role == Role.ADMIN).order_by(users.c.id)
+    return [User(*row) for row in await tx.execute(statement)]
 
 
 async def get(tx: AsyncConnection, user_id: str) -> User:
@@ -136,7 +149,7 @@ async def update(tx: AsyncConnection, user_id: str, **changes: Unpack[UserChange
     if "name" in changes:
         values["name"] = checks.user_name(changes["name"])
         values["name_key"] = _name_key(values["name"])
-    with sql.conflict(f"There is already a user named {values.get('name')!r}."):
+    with sql.conflict(_taken(values.get("name"))):
         await tx.execute(users.update().where(users.c.id == user_id).values(**values))
     if changes.get("role") is Role.ADMIN:
         await instance.claim(tx, _FIRST_ADMIN, user_id)
@@ -182,6 +195,10 @@ async def keep_an_admin(tx: AsyncConnection, user: User) -> None:
 
 def _name_key(name: str) -> str:
     return checks.normalised(name).casefold()
+
+
+def _taken(name: str | None) -> str:
+    return f"There is already a user named {name!r}."
 
 
 def _missing() -> NotFound:

@@ -73,7 +73,7 @@ class Connection(asyncio.Protocol):
 
     def release(self) -> None:
         """The answer is over; the connection is open for another one."""
-        self._answer = None
+        self._let_go()
 
     def abort(self) -> None:
         """Close it now, whatever is still to be sent."""
@@ -102,6 +102,12 @@ class Connection(asyncio.Protocol):
         self._forget(self)
         if self._answer is not None:
             self._answer.cut(clean=exc is None and not self._is_aborted)
+        self._let_go()
+
+    def _let_go(self) -> None:
+        if self._answer is not None:
+            self._answer.let_go()
+            self._answer = None
 
     def pause_writing(self) -> None:
         if self._writable is None:
@@ -224,6 +230,10 @@ class Incoming:
             self._wake()
         else:
             self._fail(ConnectionCut())
+
+    def let_go(self) -> None:
+        """Nothing more arrives: the parser, which holds on to the answer as the answer does to it, is not needed."""
+        del self._parser
 
     def _arrived(self, chunk: bytes) -> None:
         waiter = self._waiter

@@ -6,12 +6,14 @@ import asyncio
 import errno
 import socket
 import ssl
+from collections.abc import Sequence
 from typing import Any, Final
 from urllib.parse import urlsplit
 
 import aiohappyeyeballs
 from aiohappyeyeballs import AddrInfoType
 
+from llmgate.addresses import is_forbidden
 from llmgate.daemon.upstreams.connection import Connection
 
 KEPT_SECONDS: Final = 30.0
@@ -22,6 +24,10 @@ ADDRESSES_SECONDS: Final = 10.0
 """A name means the same for so long."""
 
 _KEEP_ALIVE: Final = {"TCP_KEEPIDLE": 30, "TCP_KEEPINTVL": 10, "TCP_KEEPCNT": 3}
+
+
+class ForbiddenAddress(OSError):
+    """What a name means is an address that no upstream may have."""
 
 
 class Connections:
@@ -92,7 +98,7 @@ class Connections:
         loop = asyncio.get_running_loop()
         if self._is_secure and self._context is None:
             self._context = await asyncio.to_thread(ssl.create_default_context)  # reads hundreds of certificates
-        addresses = await self._addresses()
+        addresses = checked(await self._addresses())
         opened = await aiohappyeyeballs.start_connection(
             addresses, happy_eyeballs_delay=SECOND_ADDRESS_SECONDS, socket_factory=_watched_socket
         )
@@ -132,6 +138,16 @@ class Connections:
     def _gone(self, connection: Connection) -> None:
         self._all.discard(connection)
         self._idle.pop(connection, None)
+
+
+def checked(addresses: Sequence[AddrInfoType]) -> Sequence[AddrInfoType]:
+    """These addresses, which are the ones that will be connected to: the name is not looked up again after this.
+
+    Raises ForbiddenAddress when one of them is, whatever the others are.
+    """
+    if any(is_forbidden(str(address[4][0])) for address in addresses):
+        raise ForbiddenAddress
+    return addresses
 
 
 def _watched_socket(address: AddrInfoType) -> socket.socket:

@@ -23,6 +23,7 @@ from llmgate.errors import (
     UpstreamError,
     UpstreamRejected,
 )
+from llmgate.urls import fault_of_upstream_url
 
 PULLS_AT_ONCE = 8
 """Pulls that one daemon runs at the same time."""
@@ -129,6 +130,7 @@ class ModelKeeper:
         too many pulls run.
         """
         normalise_model(model)  # refuses what is too long to be a name
+        _check_registry(model)
         place, members = self._for_pull(pool, upstream)
         if len(self._pulls) >= PULLS_AT_ONCE:
             raise QueueFull(f"{PULLS_AT_ONCE} models are being pulled already.", retry_after=30)
@@ -240,6 +242,16 @@ class ModelKeeper:
         if len(meant) != 1:
             raise ModelNotFound(f"The model {quoted(model)} was not found.", param="model")
         return meant[0], [(pool, holders[meant[0]]) for pool, holders in held if meant[0] in holders]
+
+
+def _check_registry(model: str) -> None:
+    """Of ``host/namespace/model`` the upstream will ask the host: raises InvalidRequest for one that no upstream may
+    have either."""
+    address, _, rest = model.partition("://")[2 if "://" in model else 0].partition("/")
+    if rest.count("/") == 0:
+        return
+    if fault := fault_of_upstream_url(f"http://{address}"):
+        raise InvalidRequest(f"The registry in the name of the model cannot be asked: it {fault}.", param="model")
 
 
 def _in_our_words(failure: LLMGateError) -> LLMGateError:

@@ -89,6 +89,7 @@ class Pull:
         self._failures: dict[str, str] = {}
         self._changed = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
+        self._refusal: LLMGateError | None = None
 
     def start(self) -> None:
         self._task = asyncio.create_task(self._run(), name=f"pull {self.model}")
@@ -98,6 +99,12 @@ class Pull:
         """End it; harmless when it has ended. A second time would end the writing down of its result."""
         if self._task is not None and not self._task.cancelling():
             self._task.cancel()
+
+    def end(self, refusal: LLMGateError) -> None:
+        """End it, and tell why, of each upstream that has not come to its end."""
+        self._refusal = refusal
+        self._changed.set()
+        self.cancel()
 
     async def ended(self) -> None:
         """Wait until it has ended, and its result is written down."""
@@ -113,6 +120,10 @@ class Pull:
                 event = self._events.popleft()
                 latest[event.upstream] = event
                 yield event
+            if self._refusal is not None:  # its result may still be on its way into the activity log
+                for name in [name for name in self.upstreams if name not in latest or not latest[name].done]:
+                    yield PullEvent(name, status="failed", done=True, error=self._refusal.text())
+                return
             if self._task is None or self._task.done():
                 return
             try:

@@ -21,9 +21,10 @@ from collections.abc import AsyncIterator, Mapping
 from typing import Any, Final
 
 from llmgate.config import UpstreamSettings
+from llmgate.daemon.hops import via
 from llmgate.daemon.upstreams.base import Quick, UpstreamAnswer
 from llmgate.daemon.upstreams.connection import BadAnswer, Connection, ConnectionCut, Incoming
-from llmgate.daemon.upstreams.connections import Connections
+from llmgate.daemon.upstreams.connections import Connections, ForbiddenAddress
 from llmgate.daemon.upstreams.messages import document_in
 from llmgate.daemon.upstreams.silence import Silence
 from llmgate.errors import (
@@ -138,6 +139,7 @@ class UpstreamClient:
             f"host: {connections.authority}",
             "accept-encoding: identity",
             "user-agent: llmgate",
+            f"via: {via()}",
             "content-type: application/json",
         ]
         if key := self._settings.api_key.get_secret_value():
@@ -199,6 +201,8 @@ def explained(failure: Exception, silence: Silence, name: str) -> LLMGateError:
 
 def _why_unreachable(failure: OSError | RuntimeError) -> str:
     """The reason, without the address: clients read it."""
+    if isinstance(failure, ForbiddenAddress):
+        return "its name means an address that no upstream may have"
     if isinstance(failure, socket.gaierror):
         return "its name does not resolve"
     if isinstance(failure, ssl.SSLCertVerificationError):

@@ -260,6 +260,7 @@ _DID: dict[str, str] = {
     "session.revoke": "ended a session of {}",
     "session.reuse": "used a session of {} twice: it is ended",
     "user.password": "changed the password of {}",
+    "user.recover": "gave {} a new password on the daemon's machine",
     "user.register": "registered",
     "user.setup": "set the gateway up",
     "settings.set": "set {}",

@@ -12,7 +12,7 @@ from llmgate import schemas
 from llmgate.errors import Conflict
 from llmgate.tui.forms import Field, Form, Kind
 from llmgate.tui.forms.common import decimal, number
-from llmgate.urls import is_base_url
+from llmgate.urls import fault_of_upstream_url, is_base_url
 
 KINDS = ("ollama", "openai")
 
@@ -42,6 +42,8 @@ def _url(text: str) -> str:
     """Raises ValueError when it is no base URL of an upstream."""
     if not is_base_url(text):
         raise ValueError("write http://host:port, without user, query or fragment")
+    if fault := fault_of_upstream_url(text):
+        raise ValueError(fault)
     if urlsplit(text).path.rstrip("/").rpartition("/")[2] in ("v1", "api"):
         raise ValueError("leave /v1 or /api away: it is added to each request")
     return text

@@ -71,7 +71,8 @@ def _directory(path: Path, owner: int) -> Finding:
         return Finding("state", status, f"Others may enter {path} (mode {mode:04o}).", f"chmod 700 '{path}'")
     if os.geteuid() not in (owner, 0):
         what = f"{path} belongs to {_name(owner)}, and you are {_name(os.geteuid())}."
-        return Finding("state", Status.WARN, what, f"sudo -u {_name(owner)} llmgate doctor")
+        todo = f"sudo -u {_name(owner)} llmgate doctor; or llmgate-host doctor where a systemd service runs it"
+        return Finding("state", Status.WARN, what, todo)
     return Finding("state", Status.OK, f"{path} belongs to {_name(owner)} alone.")
 
 

@@ -32,7 +32,8 @@ async def check_limits(case: Case) -> Sequence[Finding]:
 def _limits(settings: Settings, slots: int) -> list[Finding]:
     daemon = listener_on(settings.server.port)
     try:
-        limit = (daemon.rlimit(psutil.RLIMIT_NOFILE) if daemon else resource.getrlimit(resource.RLIMIT_NOFILE))[0]
+        # A daemon takes at its start what it may have.
+        limit = daemon.rlimit(psutil.RLIMIT_NOFILE)[0] if daemon else resource.getrlimit(resource.RLIMIT_NOFILE)[1]
         uid = daemon.uids().effective if daemon else os.geteuid()
     except psutil.Error:  # it has just ended, or is not ours to look at
         return [Finding("limits", Status.SKIP, "The daemon's process may not be looked at.")]
@@ -41,8 +42,9 @@ def _limits(settings: Settings, slots: int) -> list[Finding]:
 
 
 def _descriptors(settings: Settings, slots: int, limit: int, whose: str) -> Finding:
-    # Each request that waits is a connection; each that runs has one to its upstream as well.
-    needed = settings.queue.max_waiting + 2 * slots + settings.database.pool_size + SPARE_DESCRIPTORS
+    # Each request that waits is a connection; each that runs has one to its upstream as well. Connections of clients
+    # get three fourths of all.
+    needed = settings.queue.max_waiting * 4 // 3 + 2 * slots + settings.database.pool_size + SPARE_DESCRIPTORS
     if limit in (resource.RLIM_INFINITY, -1) or limit >= needed:
         return Finding("limits", Status.OK, f"{whose} may open {limit:,} files and connections.")
     what = f"{whose} may open {limit:,} files and connections; queue.max_waiting needs {needed:,}."

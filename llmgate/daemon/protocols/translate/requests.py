@@ -32,7 +32,7 @@ def request(call: Call) -> tuple[str, dict[str, Any]]:
     if call.route.task is Task.EMBED:
         return "/v1/embeddings", _embeddings(call)
     if call.route.task is Task.GENERATE and call.body.get("raw"):
-        return "/v1/completions", _base(call) | _raw(call.body)
+        return "/v1/completions", _base(call) | _raw(call)
     return "/v1/chat/completions", _base(call) | _chat(call)
 
 
@@ -52,7 +52,14 @@ def _chat(call: Call) -> dict[str, Any]:
     chat = {"messages": messages} | sampling(body) | response_format(body) | thinking(body)
     if body.get("tools"):
         chat["tools"] = _tools(body["tools"])
-    return chat
+    return _as_long_as_it_may_be(chat, call)
+
+
+def _as_long_as_it_may_be(asked: dict[str, Any], call: Call) -> dict[str, Any]:
+    """Such a server ends at its context by itself, and some refuse a limit that is beyond it."""
+    if call.is_endless and asked.get("max_tokens") is not None:
+        del asked["max_tokens"]
+    return asked
 
 
 def _prompt_as_messages(body: dict[str, Any]) -> list[dict[str, Any]]:
@@ -61,13 +68,15 @@ def _prompt_as_messages(body: dict[str, Any]) -> list[dict[str, Any]]:
     return [{"role": "system", "content": system}, question] if system else [question]
 
 
-def _raw(body: dict[str, Any]) -> dict[str, Any]:
+def _raw(call: Call) -> dict[str, Any]:
+    body = call.body
     if body.get("system"):
         raise InvalidRequest("With 'raw' there can be no 'system'.", param="system")
     if body.get("images"):
         raise UnsupportedByUpstream("The upstream of this model takes no images with 'raw'.", param="images")
     # Left out, max_tokens would mean 16 here; null means no limit.
-    completion = {"prompt": text_of(body, "prompt"), "max_tokens": None} | sampling(body)
+    completion: dict[str, Any] = {"prompt": text_of(body, "prompt"), "max_tokens": None}
+    completion |= _as_long_as_it_may_be(sampling(body), call)
     schema = json_schema(body)
     if schema is not None:
         completion |= response_format(body)

@@ -1,8 +1,9 @@
 """Dispatcher: matches the tickets of one pool to free slots, in the one daemon whose connection holds the lock.
 
 A standby waits until the dispatcher falls silent, takes the lock, learns from all daemons what runs (the census),
-fetches the tickets, and only then decides. Everything that it does goes through the connection that holds the lock:
-a dispatcher that has lost it can grant nothing, not even to itself.
+fetches the tickets, and only then decides. What it grants goes through the connection that holds the lock: a
+dispatcher that has lost it can grant nothing. Only to the daemon that it is itself part of it grants directly, and
+only while the broker has just shown that the lock is still there (``OWN_SECONDS``).
 """
 
 from __future__ import annotations
@@ -51,6 +52,9 @@ STEP_DOWN_SECONDS = 2.0
 STUCK_SECONDS = 0.5
 STALL_SECONDS = 0.4
 """If we ourselves stood still for longer than this, the time did not pass for the others' answers either."""
+OWN_SECONDS = 0.4
+"""What the broker has confirmed shows for so long that nobody else dispatches: less than SILENCE_SECONDS, which pass
+before anybody tries to. Who has been frozen meanwhile finds that the proof is too old."""
 LEASE_SECONDS = 3.0
 """The dispatcher keeps its free slots in an outage of the broker only if it was at work so shortly before."""
 
@@ -76,7 +80,8 @@ class Neighbour:
 class Dispatcher:
     """One pool's, on one link. ``head`` is kept by the daemon's inbox; ``neighbours`` tells who should be there;
     ``upstreams`` what this daemon knows of the pool's, ``others_serve`` whether another daemon reaches one of them,
-    ``prepare`` hands over what is known of the pool. ``since_outage`` tells when the broker was away last, and
+    ``prepare`` hands over what is known of the pool, ``tell_own`` tells the owner of this daemon's tickets something.
+    ``since_outage`` tells for how many seconds the broker has been there for all of them again, and
     ``knows_others`` that this daemon had met the others before."""
 
     def __init__(
@@ -91,8 +96,9 @@ class Dispatcher:
         neighbours: Callable[[], Sequence[Neighbour]],
         upstreams: Callable[[], Sequence[UpstreamSlots]],
         prepare: Callable[[Ledger], None],
+        tell_own: Callable[[Item], None],
         others_serve: Callable[[], bool],
-        since_outage: float,
+        since_outage: Callable[[], float],
         knows_others: bool,
     ) -> None:
         self.pool = pool
@@ -105,6 +111,8 @@ class Dispatcher:
         self._neighbours = neighbours
         self._upstreams = upstreams
         self._prepare = prepare
+        self._tell_own = tell_own
+        self._own: deque[Item] = deque()
         self._others_serve = others_serve
         self._since_outage = since_outage
         self._knows_others = knows_others
@@ -114,7 +122,6 @@ class Dispatcher:
         self._replies: deque[tuple[int, bool]] = deque()
         self._to_reply = asyncio.Event()
         self._swept_at = 0.0
-        self._at_work = self._pinged_at = float("-inf")
         self._log = structlog.get_logger("llmgate.dispatcher").bind(pool=pool)
 
     # -- becoming it -------------------------------------------------------------------------
@@ -167,7 +174,7 @@ class Dispatcher:
     async def _census(self, ledger: Ledger) -> None:
         """Wait until every daemon has told what runs there, or is known to be gone."""
         began = self._clock()
-        patience = max(CENSUS_SECONDS, self._since_outage + OUTAGE_SECONDS - began)
+        patience = max(CENSUS_SECONDS, OUTAGE_SECONDS - self._since_outage())
         while self._clock() - began < patience:
             self._ping(ledger)
             await asyncio.sleep(CENSUS_PING_SECONDS)
@@ -227,9 +234,6 @@ class Dispatcher:
 
     def _ping(self, ledger: Ledger) -> None:
         now = self._clock()
-        if self._publisher.idle:  # the broker has confirmed the ping before this one: then the lock was still ours
-            self._at_work = self._pinged_at
-        self._pinged_at = now
         for member in list(ledger.members.values()):
             if not member.is_gone:
                 member.pinged += 1
@@ -241,7 +245,7 @@ class Dispatcher:
         self._swept_at = now
         if stalled > STALL_SECONDS:
             ledger.forgive(stalled)
-        trust = now - self._since_outage > OUTAGE_SECONDS
+        trust = self._since_outage() > OUTAGE_SECONDS
         members = list(ledger.members.values())
         for member in members:
             presence = judge(member, now, trust_returns=trust)
@@ -343,7 +347,16 @@ class Dispatcher:
         self._to_reply.set()
 
     def tell(self, boot: str, item: Item) -> None:
-        self._publisher.tell(DAEMONS, boot, item)
+        if boot != self._boot or item[0] != "grant" or self._publisher.since_taken() > OWN_SECONDS:
+            self._publisher.tell(DAEMONS, boot, item)
+            return
+        if not self._own:
+            asyncio.get_running_loop().call_soon(self._tell_all_own)  # the ledger is at work
+        self._own.append(item)
+
+    def _tell_all_own(self) -> None:
+        while self._own and not self._link.lost.done():
+            self._tell_own(self._own.popleft())
 
     async def _reply(self) -> None:
         """Tell the broker what to forget and what to take back."""
@@ -382,6 +395,6 @@ class Dispatcher:
 
     def used_by_others(self, now: float) -> dict[str, int] | None:
         """By upstream, the slots that are not free and not this daemon's; None when it did not dispatch lately."""
-        if not self.dispatches or self.ledger is None or now - self._at_work > LEASE_SECONDS:
+        if not self.dispatches or self.ledger is None or self._publisher.since_taken() > LEASE_SECONDS:
             return None
         return self.ledger.used_by_others(self._boot)

@@ -11,7 +11,7 @@ from llmgate.daemon.queue.pool import Mode
 from llmgate.daemon.queue.rabbitmq.control import ControlPlane
 from llmgate.daemon.queue.rabbitmq.dispatcher import Dispatcher
 from llmgate.daemon.queue.rabbitmq.owner import TicketOwner
-from llmgate.daemon.queue.rabbitmq.wire import decode_items
+from llmgate.daemon.queue.rabbitmq.wire import Item, decode_items
 
 
 class Inbox:
@@ -54,7 +54,13 @@ class Inbox:
         for dispatcher in self._dispatchers.values():
             dispatcher.step()
 
-    def _hear(self, sender: str, item: list[Any]) -> None:
+    def told_by_self(self, item: Item) -> None:
+        """The owner of tickets has something to say to the dispatcher in this process."""
+        if dispatcher := self._dispatchers.get(item[1]):
+            dispatcher.heard(self._boot, item)
+            dispatcher.step()
+
+    def _hear(self, sender: str, item: Item) -> None:
         match item[0]:
             case "ping":
                 self._owner.pinged(sender, item)
@@ -76,7 +82,7 @@ class Inbox:
             case _:
                 self._hear_all(sender, item)
 
-    def _hear_all(self, sender: str, item: list[Any]) -> None:
+    def _hear_all(self, sender: str, item: Item) -> None:
         """What all daemons are told."""
         if sender == self._boot:
             self.echoed_at = self._clock()

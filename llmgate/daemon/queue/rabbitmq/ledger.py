@@ -20,8 +20,8 @@ from llmgate.daemon.queue.rabbitmq.offers import Effects, Offer
 from llmgate.daemon.queue.rabbitmq.wire import TicketMessage
 from llmgate.daemon.queue.slots import SlotBook
 
-ANSWER_SECONDS = 1.0
-"""An offer that is not answered for so long is taken back; the owner refuses it when it comes later than that."""
+ANSWER_SECONDS = 1.5
+"""An offer that is not answered for so long is taken back; the owner refuses it when it comes half as late."""
 APART_SECONDS = 0.5
 FORGET_SECONDS = 120.0
 TOMBS = 50_000

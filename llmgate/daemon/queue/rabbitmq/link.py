@@ -15,7 +15,14 @@ from typing import Any
 from aiormq.abc import AbstractChannel, DeliveredMessage
 
 from llmgate.config import QueueSettings
-from llmgate.daemon.queue.rabbitmq.connection import CALL_SECONDS, FAILURES, BrokerAddress, RabbitMQConnection, explain
+from llmgate.daemon.queue.rabbitmq.connection import (
+    CALL_SECONDS,
+    CLOSE_SECONDS,
+    FAILURES,
+    BrokerAddress,
+    RabbitMQConnection,
+    explain,
+)
 from llmgate.daemon.queue.rabbitmq.exchanges import DAEMONS, ExchangeManager
 from llmgate.daemon.queue.rabbitmq.publisher import PUBLISH_SECONDS, Publisher
 from llmgate.daemon.queue.rabbitmq.queues import QueueManager
@@ -127,14 +134,22 @@ class Link:
         """Let go of everything, within seconds also when the broker hangs. ``undo``: take the exchanges back that were
         made here, unless somebody uses them already."""
         self.lose("closed")
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self._cancel_tasks()
         await asyncio.gather(*(connection.close() for connection in self._connections[1:]))  # the inbox goes first
         if undo and self._made:
             with suppress(ConfigError, BrokerUnavailable, *FAILURES):
                 await ExchangeManager().delete(self._publishing, self._made)
         await asyncio.gather(*(connection.close() for connection in self._connections[:1]))
+        await self._cancel_tasks()
+
+    async def _cancel_tasks(self) -> None:
+        """Not all of them end at once. A call to the broker that is cancelled first closes its channel, and waits for
+        the broker to agree; one that is answered in the same moment goes on as if nothing had been. The connections
+        must not wait for them: whoever dispatches keeps its lock as long as they are open."""
+        for task in self._tasks:
+            task.cancel()
+        if self._tasks:
+            await asyncio.wait(self._tasks, timeout=CLOSE_SECONDS)
 
     async def _connect(self, role: str) -> RabbitMQConnection:
         connection = RabbitMQConnection(

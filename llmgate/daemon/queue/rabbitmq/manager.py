@@ -39,8 +39,6 @@ QUICK_LINKS = 10
 """So many links in a row may break within STABLE_SECONDS before the pauses grow."""
 DEAF_SECONDS = 5.0
 """A daemon that has not heard its own heartbeat for so long hears nothing."""
-UNTOLD_SECONDS = 4.0
-"""While nobody can tell us whose rights were changed, we look again so often."""
 FLUSH_SECONDS = 0.5
 
 
@@ -65,7 +63,6 @@ class RabbitMQManager(QueueManagerInterface):
         self._name = name
         self._clock = cluster_clock()
         self._address = BrokerAddress.of(settings)
-        self._on_revoked = on_revoked
         self.room = WaitingRoom(
             settings,
             emit=emit,
@@ -75,7 +72,13 @@ class RabbitMQManager(QueueManagerInterface):
             abandoned=lambda grant: self.owner.released(grant, 0.0, cancelled=False),
             about_to_go=lambda pool: self.view.free(pool),  # noqa: PLW0108 - and this
         )
-        self.owner = TicketOwner(boot, settings, self.room, self._clock)
+        self.owner = TicketOwner(
+            boot,
+            settings,
+            self.room,
+            self._clock,
+            tell_own=lambda item: self._inbox.told_by_self(item),  # noqa: PLW0108 - made after the owner
+        )
         self.control = ControlPlane(boot, name, shape, clock=self._clock, answer=self._answer, on_mode=self._apply_mode)
         self.dispatchers: dict[str, Dispatcher] = {}
         self._pools = set(pools)
@@ -195,8 +198,6 @@ class RabbitMQManager(QueueManagerInterface):
         self._condition.broker = link.dispatch.version
         self.owner.join(link)
         self.control.beat(self.view.facts())
-        if again:
-            self._on_revoked()
         for pool in pools:
             self._start_dispatcher(link, pool)
         self._missed_the_start = False
@@ -210,7 +211,8 @@ class RabbitMQManager(QueueManagerInterface):
         """The broker is gone: go on with the slots that this daemon has."""
         now = self._clock()
         shares: dict[str, int] = {}
-        own = Counter(self.room.used()) + self.owner.undelivered()
+        # A slot that rests after its request was given up is the dispatcher's again, who knows of it.
+        own = Counter(grant.upstream for grant, _ in self.room.grants()) + self.owner.undelivered()
         for pool in () if self._watch.slept_lately(now) else self.room.pools():  # else others have what was ours
             dispatcher = self.dispatchers.get(pool)
             others = dispatcher.used_by_others(now) if dispatcher else None
@@ -237,8 +239,9 @@ class RabbitMQManager(QueueManagerInterface):
             neighbours=lambda: self.view.neighbours(pool),
             upstreams=lambda: [one for one in self._upstreams.values() if one.pool == pool],
             prepare=self.view.prepare,
+            tell_own=lambda item: self.owner.granted(self._boot, item),
             others_serve=lambda: self.view.others_serve(pool),
-            since_outage=self._opened_again,
+            since_outage=lambda: min(self._clock() - self._opened_again, link.publisher.since_stalled()),
             knows_others=not self._missed_the_start,
         )
         link.start(dispatcher.run())
@@ -251,16 +254,10 @@ class RabbitMQManager(QueueManagerInterface):
                 self.owner.publish(place)
 
     async def _beat(self) -> None:
-        since_told = 0.0
         while True:
             await asyncio.sleep(BEAT_SECONDS)
             self._watch.note(self._clock())
-            if self._link is None:
-                since_told += BEAT_SECONDS
-                if since_told >= UNTOLD_SECONDS:
-                    since_told = 0.0
-                    self._on_revoked()  # perhaps: nobody can tell us
-            else:
+            if self._link is not None:
                 try:
                     self.control.check_peers()
                 except ConfigError as problem:

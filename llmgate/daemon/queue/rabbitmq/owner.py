@@ -31,7 +31,9 @@ DELAY_WINDOW = 30.0
 AUDIT_SECONDS = 5.0
 SETTLED_SECONDS = 1.0
 """A ticket published more recently than this may still be under way, and is not audited."""
-STUCK_SECONDS = 0.1
+STUCK_SECONDS = 0.5
+"""A broker that has not confirmed for so long what it was sent has not passed it on either. On a busy machine one that
+works takes a fifth of a second now and then."""
 REMEMBERED_RELEASES = 4096
 AUDIT_PART = 1000
 """Tickets in one item of an audit."""
@@ -54,13 +56,23 @@ class Delay:
 
 
 class TicketOwner:
-    """See the module. ``room`` is the authority; ``heads`` are kept here, as the pings tell them."""
+    """See the module. ``room`` is the authority; ``heads`` are kept here, as the pings tell them. ``tell_own`` says
+    something to the dispatcher in this very process, for which the broker is not needed: only what the dispatcher
+    says has to go through the connection that holds its lock."""
 
-    def __init__(self, boot: str, settings: QueueSettings, room: WaitingRoom, clock: Callable[[], float]) -> None:
+    def __init__(
+        self,
+        boot: str,
+        settings: QueueSettings,
+        room: WaitingRoom,
+        clock: Callable[[], float],
+        tell_own: Callable[[Item], None],
+    ) -> None:
         self._boot = boot
         self._settings = settings
         self._room = room
         self._clock = clock
+        self._tell_own = tell_own
         self._link: Link | None = None
         self._heads: dict[str, Head] = {}
         self._delays: dict[str, Delay] = {}
@@ -126,17 +138,17 @@ class TicketOwner:
         pool = grant.ticket.pool
         if self._room.place(grant.ticket.id) is None:  # else it is in line again
             self._published.pop(grant.ticket.id, None)
-        self._released.append((asyncio.get_running_loop().time(), grant.upstream))
+        if self.head(pool).boot != self._boot:
+            self._released.append((asyncio.get_running_loop().time(), grant.upstream))
         self._tell(pool, ["released", pool, grant.id, tokens, cancelled])
 
     def undelivered(self) -> Counter[str]:
-        """By upstream, slots that were given back without the dispatcher knowing it, because the broker has taken
-        nothing for a while: they are still ours. One that takes no notice for a moment only has perhaps passed on
-        what it did not confirm."""
-        if self._link is None or self._link.publisher.unconfirmed_for() < STUCK_SECONDS:
+        """By upstream, slots that were given back without the dispatcher knowing it: they are still ours. What was
+        under way when the broker died does not count, because perhaps it was passed on."""
+        if self._link is None:
             return Counter()
-        since = self._link.publisher.unconfirmed_since or 0.0
-        return Counter(upstream for when, upstream in self._released if when >= since)
+        since = self._link.publisher.unheard_since(STUCK_SECONDS)
+        return Counter(upstream for when, upstream in self._released if when > since)
 
     # -- what the dispatcher says ------------------------------------------------------------
 
@@ -213,5 +225,9 @@ class TicketOwner:
             self._link_tell(head.boot, item)
 
     def _link_tell(self, boot: str, item: Item) -> None:
-        if self._link is not None:
+        if self._link is None:
+            return
+        if boot == self._boot:
+            self._tell_own(item)
+        else:
             self._link.publisher.tell(DAEMONS, boot, item)

@@ -15,6 +15,9 @@ from llmgate.daemon.queue.rabbitmq.wire import Item, encode_items
 
 PUBLISH_SECONDS = 2.0
 """A broker that has not confirmed a message for so long is taken for gone."""
+STALL_SECONDS = 1.0
+"""Another daemon may have taken it for gone, if it has not confirmed for so long what this one had sent: they send at
+different times."""
 BATCH = 256
 """Messages that wait for their confirmation at the same time."""
 MOST_PENDING = 200_000
@@ -54,11 +57,38 @@ class Publisher:
         self.idle = True
         self.unconfirmed_since: float | None = None
         """Since when, on the clock of the event loop, nothing has been confirmed although something was sent."""
+        self._sent_at: float | None = None
+        self._taken_at = self._stalled_at = float("-inf")
 
     def unconfirmed_for(self) -> float:
         """For how many seconds the broker has confirmed nothing although something was sent."""
         since = self.unconfirmed_since
         return 0.0 if since is None else asyncio.get_running_loop().time() - since
+
+    def unheard_since(self, stuck_seconds: float) -> float:
+        """Since when, on the clock of the event loop, nothing that was told can have reached anybody.
+
+        What waits has not left. What is under way to the broker may have been passed on, unless it has been so for
+        ``stuck_seconds``: a broker passes on and confirms in one go.
+        """
+        now = asyncio.get_running_loop().time()
+        if self.unconfirmed_since is None:
+            return now
+        if self._sent_at is None or now - self._sent_at >= stuck_seconds:
+            return self.unconfirmed_since
+        return self._sent_at
+
+    def since_stalled(self) -> float:
+        """Seconds since the broker has last kept something for STALL_SECONDS before it confirmed it; 0 while it
+        does."""
+        now = asyncio.get_running_loop().time()
+        is_stalled = self._sent_at is not None and now - self._sent_at >= STALL_SECONDS
+        return 0.0 if is_stalled else now - self._stalled_at
+
+    def since_taken(self) -> float:
+        """Seconds since the latest moment at which the connection is known to have been the broker's: what was sent
+        then has been confirmed."""
+        return asyncio.get_running_loop().time() - self._taken_at
 
     def send(self, message: Message) -> None:
         """Send a message of its own."""
@@ -90,7 +120,7 @@ class Publisher:
             await self._wake.wait()
             self._wake.clear()
             while batch := self._take():
-                began = asyncio.get_running_loop().time()
+                began = self._sent_at = asyncio.get_running_loop().time()
                 try:
                     async with asyncio.timeout(PUBLISH_SECONDS):
                         await self._publish_all(batch)
@@ -98,8 +128,11 @@ class Publisher:
                     is_late = isinstance(failure, TimeoutError)
                     self._give_up("it confirms nothing" if is_late else f"a message was not taken: {failure!r}")
                     return
+                if asyncio.get_running_loop().time() - began >= STALL_SECONDS:
+                    self._stalled_at = asyncio.get_running_loop().time()
+                self._taken_at = began
                 self.unconfirmed_since = began  # what was told meanwhile is not confirmed yet
-            self.idle, self.unconfirmed_since = True, None
+            self.idle, self.unconfirmed_since, self._sent_at = True, None, None
 
     def _take(self) -> list[Message]:
         """Tickets first: one that is written and a slot that is given back at the same time should meet in this order.
@@ -120,11 +153,12 @@ class Publisher:
 
     async def _publish(self, message: Message) -> None:
         expires = None if message.expires_ms is None else str(message.expires_ms)
-        answer = await self._channel.basic_publish(
+        answer = await self._channel.basic_publish(  # type: ignore[call-arg]  # its types do not know wait
             message.body,
             exchange=message.exchange,
             routing_key=message.key,
             mandatory=True,
+            wait=False,  # for the socket; the confirmation is waited for
             properties=spec.Basic.Properties(delivery_mode=1, expiration=expires),
         )
         if not isinstance(answer, spec.Basic.Ack):  # a returned message: nobody has a queue for this key

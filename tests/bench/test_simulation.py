@@ -52,7 +52,7 @@ def test_first_come_first_served_is_what_a_plain_heap_of_slots_does() -> None:
 def test_what_waits_long_gets_its_share_only_with_aging() -> None:
     requests = [a_request(0, 5, 1), *(a_request(0.5 * n, 1, 1) for n in range(400))]
     requests.insert(2, a_request(0.25, 5, 1))
-    settings = QueueSettings(aging_seconds=5)
+    settings = QueueSettings(aging_seconds=5, aged_share=0.25)
     ours, strict = (simulate(requests, 1, order, settings) for order in (Order.LLMGATE, Order.STRICT))
     late = next(record for record in ours.records if record.request == requests[2])
     assert late.aged_ahead == 0

@@ -17,6 +17,11 @@ done
 if ! command -v chromium >/dev/null 2>&1; then
     missing="${missing:+$missing and }Chromium"
 fi
+# What is in deploy/ is tried with the programs that it is written for. Debian keeps nginx where only root's PATH leads.
+PATH=$PATH:/usr/sbin
+command -v nginx >/dev/null 2>&1 || missing="${missing:+$missing and }nginx"
+command -v systemd-analyze >/dev/null 2>&1 || missing="${missing:+$missing and }systemd"
+command -v promtool >/dev/null 2>&1 || missing="${missing:+$missing and }Prometheus"
 if [ -z "$missing" ]; then
     exit 0
 fi
@@ -81,6 +86,25 @@ install_rabbitmq() {
     fi
 }
 
+install_nginx() {
+    forbid_starts
+    install nginx-light
+    disable nginx
+}
+
+install_prometheus() {
+    forbid_starts
+    install prometheus  # promtool comes with it
+    disable prometheus
+}
+
+# Not at the next boot either.
+disable() {
+    if command -v systemctl >/dev/null 2>&1; then
+        $as_root systemctl disable "$1.service" >/dev/null 2>&1 || true
+    fi
+}
+
 echo "Installing $missing for the tests ..."
 $as_root apt-get update -q  # an old list names versions that are gone
 case $missing in *PostgreSQL*) install_postgresql ;; esac
@@ -88,3 +112,6 @@ case $missing in *RabbitMQ*) install_rabbitmq ;; esac
 case $missing in *curl*) install curl ;; esac
 case $missing in *jq*) install jq ;; esac
 case $missing in *Chromium*) install chromium fonts-dejavu-core ;; esac
+case $missing in *nginx*) install_nginx ;; esac
+case $missing in *systemd*) install systemd ;; esac
+case $missing in *Prometheus*) install_prometheus ;; esac

@@ -7,6 +7,7 @@ import pwd
 import shutil
 import subprocess
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 
 import psycopg
@@ -22,9 +23,13 @@ _FAST = (
 
 
 class PostgresServer:
-    """Started in a temporary directory, as the user ``postgres`` where the tests run as root."""
+    """Started in a temporary directory, as the user ``postgres`` where the tests run as root.
 
-    def __init__(self) -> None:
+    ``options`` come after those that make it fast, and may take them back.
+    """
+
+    def __init__(self, *, options: Sequence[str] = ()) -> None:
+        self._settings = (*_FAST, *options)
         self._binaries = _find_binaries()
         self._account = pwd.getpwnam("postgres") if os.geteuid() == 0 else None
         self.directory = Path(tempfile.mkdtemp(prefix="llmgate-pg-"))
@@ -34,8 +39,21 @@ class PostgresServer:
         if self._account:
             os.chown(self.directory, self._account.pw_uid, self._account.pw_gid)
         self._run("initdb", "-D", str(self._data), "-U", "postgres", "-A", "trust", "-E", "UTF8", "--locale=C", "-N")
-        options = " ".join(f"-c {option}" for option in (*_FAST, f"unix_socket_directories={self.directory}"))
+        self.resume()
+
+    def resume(self) -> None:
+        """Start with what ``crash`` has left."""
+        options = " ".join(f"-c {option}" for option in (*self._settings, f"unix_socket_directories={self.directory}"))
         self._control("start", "-o", options, "-l", str(self.directory / "log"))
+
+    def crash(self) -> None:
+        """End it at once, in the middle of whatever it does."""
+        self._control("stop", "-m", "immediate")
+
+    def dump(self, database: str) -> bytes:
+        """All that is in a database, as text."""
+        command = [str(self._binaries / "pg_dump"), "--no-sync", self.url(database)]
+        return subprocess.run(command, check=True, capture_output=True, cwd="/").stdout
 
     def stop(self) -> None:
         self._control("stop", "-m", "immediate")

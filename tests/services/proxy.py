@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import socket
 import struct
+from collections.abc import Callable
 from contextlib import suppress
 from types import TracebackType
 from typing import Self
@@ -22,8 +23,12 @@ class FaultProxy:
     sender feels a slow or silent receiver as it would without the proxy.
     """
 
-    def __init__(self, port: int, host: str = "127.0.0.1") -> None:
+    def __init__(
+        self, port: int, host: str = "127.0.0.1", *, look: Callable[[bytes], None] = lambda chunk: None
+    ) -> None:
+        """``look`` is shown every chunk of either direction."""
         self._target = (host, port)
+        self._look = look
         (self.port,) = free_ports(1)
         self._forwarding = asyncio.Event()
         self._listener: asyncio.Server | None = None
@@ -91,6 +96,7 @@ class FaultProxy:
     async def _pump(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         while chunk := await reader.read(_CHUNK):
             await self._forwarding.wait()
+            self._look(chunk)
             writer.write(chunk)
             await writer.drain()
         await self._forwarding.wait()  # nobody hears of an end either

@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from typing import cast
 
 import pytest
+from aiormq.abc import AbstractChannel
 
 from llmgate.daemon.queue.rabbitmq import publisher as module
 from llmgate.daemon.queue.rabbitmq.connection import BrokerAddress, RabbitMQConnection
@@ -141,6 +143,54 @@ async def test_it_knows_since_when_nothing_is_confirmed(outbox: Outbox) -> None:
     assert unconfirmed_for(outbox.publisher) is None
 
 
+class Silent:
+    """A channel of a broker that takes everything and confirms nothing."""
+
+    def __init__(self) -> None:
+        self.asked = asyncio.Event()
+
+    async def basic_publish(self, *arguments: object, **options: object) -> None:
+        self.asked.set()
+        await asyncio.Event().wait()
+
+
+async def test_what_was_under_way_was_perhaps_heard_and_what_came_after_it_was_not() -> None:
+    clock, channel = asyncio.get_running_loop().time, Silent()
+    publisher = Publisher(cast("AbstractChannel", channel), "me", failed=lambda reason: None)
+    first_told = clock()
+    publisher.tell(DAEMONS, "a", ["released", 1])
+    assert first_told <= publisher.unheard_since(60) <= clock()
+    sending = asyncio.create_task(publisher.run())
+    await channel.asked.wait()
+    second_told = clock()
+    publisher.tell(DAEMONS, "a", ["released", 2])
+    assert first_told < publisher.unheard_since(60) <= second_told
+    assert publisher.unheard_since(0) <= second_told, "under way for too long: nobody has heard the first one either"
+    sending.cancel()
+
+
+async def test_it_remembers_when_the_broker_was_slow_to_confirm(
+    outbox: Outbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    outbox.publisher.tell(CONTROL, "", ["beat"])
+    await until(lambda: outbox.publisher.idle)
+    assert outbox.publisher.since_stalled() == float("inf")
+    monkeypatch.setattr(module, "STALL_SECONDS", 0.0)  # whatever takes a moment is slow
+    outbox.publisher.tell(CONTROL, "", ["beat"])
+    await until(lambda: outbox.publisher.idle)
+    assert 0 <= outbox.publisher.since_stalled() < float("inf")
+
+
+async def test_it_knows_when_it_was_surely_heard(outbox: Outbox) -> None:
+    """That is when it sent what has been confirmed, not when the confirmation came."""
+    assert outbox.publisher.since_taken() == float("inf")
+    outbox.publisher.tell(CONTROL, "", ["beat"])
+    assert outbox.publisher.since_taken() == float("inf")
+    told_at = asyncio.get_running_loop().time()
+    await until(lambda: outbox.publisher.idle)
+    assert 0 < outbox.publisher.since_taken() <= asyncio.get_running_loop().time() - told_at
+
+
 async def test_a_closed_channel_is_told_once(outbox: Outbox) -> None:
     """By whatever was under way: many messages at a time."""
     for number in range(20):
@@ -174,3 +224,4 @@ async def test_a_frozen_broker_is_noticed_in_time_and_told_once(broker: StartBro
         await passing(0.1)
         assert one.failures == many.failures == ["it confirms nothing"]
         assert not one.publisher.idle
+        assert one.publisher.since_taken() == many.publisher.since_taken() == float("inf")

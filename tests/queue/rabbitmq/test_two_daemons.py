@@ -282,3 +282,20 @@ async def test_who_was_started_without_a_broker_waits_for_what_the_others_run(br
                 await place.granted(8)
             one.release(grant, 1.0)
             assert (await place.granted(10)).upstream == "gpu"
+
+
+async def test_a_slot_that_rests_is_nobody_elses_when_the_broker_is_gone(broker: StartBroker) -> None:
+    """After a request was given up its slot is kept back for a moment. The dispatcher has it, and not who held it."""
+    rabbit = broker()
+    async with daemon(rabbit.url(), "one", settle_ms=2000) as one:
+        await until(lambda: is_quiet(one))
+        async with daemon(rabbit.url(), "two", settle_ms=2000) as two:
+            await until(lambda: is_quiet(one, two))
+            grant = await occupy(two)
+            two.release(grant, None, cancelled=True)
+            ledger = one.dispatchers["main"].ledger
+            assert ledger is not None
+            await until(lambda: not ledger.offers)
+            rabbit.kill()
+            await until(lambda: one.status().state == two.status().state == "degraded")
+            assert (one.status().serves, two.status().serves) == (True, False)

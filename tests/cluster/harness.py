@@ -9,6 +9,7 @@ import re
 import signal
 import sys
 from asyncio.subprocess import DEVNULL, PIPE, Process
+from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
@@ -43,6 +44,10 @@ class Daemon:
     """Process ids that were killed, and when, on the clock of the event loop."""
     answers: bool = True
     """Whether clients should go there: neither dead nor frozen."""
+    counted: Counter[str] = field(default_factory=Counter)
+    """How often it has logged each event."""
+    module: str = "llmgate"
+    """What is run: the program, or one that runs it."""
     _reader: asyncio.Task[None] | None = None
 
     @property
@@ -53,7 +58,7 @@ class Daemon:
     async def start(self) -> None:
         """Returns when it serves."""
         self.process = await asyncio.create_subprocess_exec(
-            sys.executable, "-m", "llmgate", "serve", "--config", str(self.config),
+            sys.executable, "-m", self.module, "serve", "--config", str(self.config),
             stdout=PIPE, stderr=PIPE, stdin=DEVNULL, env=environment(self.home), cwd=self.home,
         )  # fmt: skip
         self._reader = asyncio.create_task(self._read(self.process))
@@ -61,6 +66,7 @@ class Daemon:
         async with asyncio.timeout(START_SECONDS):
             line = await self.process.stdout.readline()
         if b"llmgate serves" not in line:
+            await self.process.wait()
             raise RuntimeError(f"{self.name} did not start: {self.log[-5:]}")
         self.answers = True
 
@@ -101,6 +107,7 @@ class Daemon:
             except ValueError:
                 entry = {"event": "text", "text": text}
             self.log.append(entry)
+            self.counted[str(entry.get("event"))] += 1
             with (self.home / "log").open("a") as copy:  # to be looked at after a failure
                 copy.write(text + "\n")
             del self.log[:-KEPT_LINES]
@@ -173,11 +180,17 @@ async def cluster(
     *,
     database_url: str,
     broker_urls: Sequence[str],
-    upstream_url: str,
+    upstream_url: str | Mapping[str, str],
     slots: int = 4,
     queue: Mapping[str, object] | None = None,
+    upstream_key: str = "",
+    module: str = "llmgate",
 ) -> AsyncIterator[Cluster]:
-    """As many daemons as there are ``broker_urls``, all of them serving; stopped at the end, each with exit code 0."""
+    """As many daemons as there are ``broker_urls``, all of them serving; stopped at the end, each with exit code 0.
+
+    Of several upstreams ``upstream_url`` has name and address. ``module`` is run in the place of the program.
+    """
+    upstreams = {"fake": upstream_url} if isinstance(upstream_url, str) else upstream_url
     secret_file = folder / "secret.key"
     secret = load_or_create(secret_file)
     key, admin = await _prepare(database_url, secret)
@@ -187,8 +200,10 @@ async def cluster(
         home.mkdir()
         config = home / "llmgate.toml"
         shown = {"backend": "rabbitmq", "url": broker_url, **(queue or {})}
-        config.write_text(_config(port, home, secret_file, database_url, shown, upstream_url, slots))
-        daemons.append(Daemon(f"daemon{number}", home, config, f"http://127.0.0.1:{port}"))
+        text = _config(port, home, secret_file, database_url, shown)
+        text += "".join(_upstream(name, url, slots, upstream_key) for name, url in upstreams.items())
+        config.write_text(text)
+        daemons.append(Daemon(f"daemon{number}", home, config, f"http://127.0.0.1:{port}", module=module))
     async with AsyncExitStack() as stack:
         for daemon in daemons:
             await daemon.start()
@@ -242,15 +257,7 @@ async def _prepare(database_url: str, secret: ServerSecret) -> tuple[str, str]:
         await database.close()
 
 
-def _config(
-    port: int,
-    home: Path,
-    secret_file: Path,
-    database_url: str,
-    queue: Mapping[str, object],
-    upstream_url: str,
-    slots: int,
-) -> str:
+def _config(port: int, home: Path, secret_file: Path, database_url: str, queue: Mapping[str, object]) -> str:
     settings = "\n".join(f"{name} = {json.dumps(value)}" for name, value in queue.items())
     return f"""
 [server]
@@ -265,8 +272,14 @@ url = "{database_url}"
 {settings}
 [log]
 format = "json"
+"""
+
+
+def _upstream(name: str, url: str, slots: int, api_key: str) -> str:
+    return f"""
 [[upstreams]]
-name = "fake"
-url = "{upstream_url}"
+name = "{name}"
+url = "{url}"
 slots = {slots}
+api_key = "{api_key}"
 """

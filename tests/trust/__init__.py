@@ -1,0 +1,1 @@
+"""What llmgate promises, shown under faults: see docs/reliability.md."""

@@ -114,15 +114,34 @@ def state_of(folder: Path, slots: int) -> Path:
     return folder / f"llmgate-{slots}"
 
 
+LASTING = {
+    "max_waiting": 20_000,
+    "max_waiting_per_principal": 20_000,
+    "keepalive_after": 3600,
+    "deadline_seconds": 3600,
+    "aging_seconds": 3600,
+}
+"""Settings of the queue with which whoever waits just waits."""
+
+
 @contextmanager
 def llmgate(
-    folder: Path, upstream_url: str, slots: int, more: str = "", queue: str = "", workers: int = 1
+    folder: Path,
+    upstream_url: str,
+    slots: int,
+    more: str = "",
+    queue: str = "",
+    workers: int = 1,
+    program: str = "llmgate",
+    environ: dict[str, str] | None = None,
 ) -> Iterator[Gateway]:
     """The gateway with everything on: authentication, queue, accounting.
 
-    ``more`` goes to the end of its settings, ``queue`` to those of the queue. Of several workers, one answers already.
+    ``more`` goes to the end of its settings, ``queue`` to those of the queue, before ``LASTING``. Of several workers,
+    one answers already. ``program`` is the module to run.
     """
     port = free_port()
+    lasting = "\n".join(f"{name} = {value}" for name, value in LASTING.items() if f"{name} =" not in queue)
     state = state_of(folder, slots)
     config = folder / f"llmgate-{slots}.toml"
     config.write_text(
@@ -132,11 +151,7 @@ def llmgate(
         [state]
         dir = "{state}"
         [queue]
-        max_waiting = 20000
-        max_waiting_per_principal = 20000
-        keepalive_after = 3600
-        deadline_seconds = 3600
-        aging_seconds = 3600
+        {lasting}
         {queue}
         [[upstreams]]
         name = "fake"
@@ -147,7 +162,7 @@ def llmgate(
         """,
         encoding="utf-8",
     )
-    command = [sys.executable, "-m", "llmgate"]
+    command = [sys.executable, "-m", program]
     subprocess.run(
         [*command, "init", "--config", str(config), "--password-stdin"],
         input=f"{PASSWORD}\n".encode(),
@@ -155,7 +170,7 @@ def llmgate(
         capture_output=True,
     )
     serve = [*command, "serve", "--config", str(config), *([f"--workers={workers}"] if workers > 1 else [])]
-    with process(serve, folder / "llmgate.log") as daemon:
+    with process(serve, folder / "llmgate.log", environ) as daemon:
         url = f"http://127.0.0.1:{port}"
         wait_for_http(f"{url}/health/live")
         login = post(f"{url}/gate/auth/login", {"name": "admin", "password": PASSWORD}, {})

@@ -12,8 +12,8 @@ from typing import Final
 from bench.figures import Figure, Part
 from bench.plots import PLOTS, Line, Panel, lines
 from bench.replay_load import BATCH, CHAT, RUNS, Load
-from bench.replay_outcome import Case, is_tuned, play
-from bench.replay_text import TUNED, Outcomes, harm, how, how_idle, refused, section, ways
+from bench.replay_outcome import Case, play
+from bench.replay_text import Outcomes, harm, how, how_idle, refused, section, ways
 from bench.simulation import Order
 from bench.slot_idle import BACKENDS, slot_idle
 
@@ -38,8 +38,7 @@ def cases() -> list[Case]:
     found = [Case(load, Order.LLMGATE, alone=True) for load in (Load.FITS, Load.FASTER)]
     for run in range(RUNS):
         found += [Case(load, order, run) for load in Load for order in Order]
-        if is_tuned():
-            found.append(Case(Load.MORE_BATCH, Order.LLMGATE, run, tuned=True))
+        found.append(Case(Load.MORE_BATCH, Order.LLMGATE, run, other=True))
     return found
 
 
@@ -52,7 +51,7 @@ def simulated(wanted: Sequence[Case]) -> Outcomes:
 def figures_of(load: Load, outcomes: Outcomes) -> list[Figure]:
     found = []
     for name, runs in ways(load, outcomes).items():
-        is_ours = name in {Order.LLMGATE, TUNED}
+        is_ours = name == Order.LLMGATE
         goal = "≤ 1" if is_ours else ""
         what = f"{load}: level-1 p99 wait beyond that of level 1 alone"
         found.append(Figure(what, name, "mean service times", harm(load, runs, outcomes), goal))

@@ -15,26 +15,26 @@ from llmgate.config import QueueSettings
 AT_ONCE: Final = 0.001
 """Seconds within which a refusal, or the end at the deadline, must come."""
 
-TUNED_SHARE: Final = 0.15
+OTHER_SHARE: Final = 0.25
 """The aged share with which level 1 is unharmed by more batch work."""
 
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """One simulation of one load. ``alone``: without the batch work; ``tuned``: with another aged share than the
+    """One simulation of one load. ``alone``: without the batch work; ``other``: with another aged share than the
     default."""
 
     load: Load
     order: Order
     run: int = 0
     alone: bool = False
-    tuned: bool = False
+    other: bool = False
 
     @property
     def name(self) -> str:
         if self.alone:
             return "level 1 alone"
-        return f"{self.order}, tuned" if self.tuned else str(self.order)
+        return f"{self.order}, other share" if self.other else str(self.order)
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,14 +54,9 @@ class Outcome:
     minutes: dict[int, list[tuple[float, float]]]
 
 
-def is_tuned() -> bool:
-    """Whether the tuned share is another one than the default."""
-    return QueueSettings().aged_share != TUNED_SHARE
-
-
 def settings_of(case: Case) -> QueueSettings:
-    """The default ones, but for the aged share of a tuned case."""
-    return QueueSettings(aged_share=TUNED_SHARE) if case.tuned else QueueSettings()
+    """The default ones, perhaps with the other aged share."""
+    return QueueSettings(aged_share=OTHER_SHARE) if case.other else QueueSettings()
 
 
 def play(case: Case) -> Outcome:

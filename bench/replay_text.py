@@ -8,7 +8,7 @@ from typing import Final
 
 from bench.figures import in_words
 from bench.replay_load import BATCH, CHAT, DECODE, PREFILL, RUNS, SLOTS, Load, peak, traffic
-from bench.replay_outcome import TUNED_SHARE, Case, Outcome, is_tuned
+from bench.replay_outcome import OTHER_SHARE, Case, Outcome
 from bench.simulation import Order
 from bench.slot_idle import DAEMONS, FASTER, STRETCH_SECONDS, STRETCHES
 from bench.traces import SOURCE, calls
@@ -16,7 +16,7 @@ from llmgate.config import QueueSettings
 
 Outcomes = Mapping[Case, Outcome]
 
-TUNED: Final = f"llmgate, `aged_share = {TUNED_SHARE}`"
+OTHER: Final = f"llmgate, `aged_share = {OTHER_SHARE}`"
 ANSWERED: Final = {429: "429", 503: "503", 504: "504 at the deadline"}
 
 
@@ -28,8 +28,8 @@ def alone(load: Load, outcomes: Outcomes) -> Outcome:
 def ways(load: Load, outcomes: Outcomes) -> dict[str, list[Outcome]]:
     """By name, the runs of one load in each order."""
     found = {str(order): [outcomes[Case(load, order, run)] for run in range(RUNS)] for order in Order}
-    if load is Load.MORE_BATCH and is_tuned():
-        found[TUNED] = [outcomes[Case(load, Order.LLMGATE, run, tuned=True)] for run in range(RUNS)]
+    if load is Load.MORE_BATCH:
+        found[OTHER] = [outcomes[Case(load, Order.LLMGATE, run, other=True)] for run in range(RUNS)]
     return found
 
 
@@ -116,7 +116,7 @@ def verdict(load: Load, outcomes: Outcomes) -> str:
     """What the figures say about the goals."""
     said = [_offer(load)]
     for name, runs in ways(load, outcomes).items():
-        if name not in {Order.LLMGATE, TUNED}:
+        if name not in {Order.LLMGATE, OTHER}:
             continue
         found = harm(load, runs, outcomes)
         lost = [one.told[CHAT].total() - one.told[CHAT][200] for one in runs]
@@ -129,9 +129,9 @@ def verdict(load: Load, outcomes: Outcomes) -> str:
             f"That it be at most one, and nothing of it refused, is {_reached(reached)}. "
             f"{'No request' if not late else f'**{late} requests**'} waited beyond the bound or was told late."
         )
-        if name == TUNED:
+        if name == OTHER:
             said.append(
-                "That value was found by trying five of them on this very traffic: it shows the direction, no more."
+                "The default was chosen among five values on this very traffic; that it fits others is not shown."
             )
         if name == Order.LLMGATE and reached < RUNS:
             said.append(_why(load))

@@ -35,7 +35,7 @@ FASTER: Final = 20
 """Times as fast as the traffic really was; answers and aging too."""
 
 STRETCHES: Final = 5
-STRETCH_SECONDS: Final = 6.0
+STRETCH_SECONDS: Final = 4.0
 """Of real time, each; they are spread evenly over the trace."""
 
 DAEMONS: Final = 2

@@ -9,7 +9,7 @@ STATIC := llmgate/daemon/static
 PAGE := $(STATIC)/index.html
 
 .DEFAULT_GOAL := help
-.PHONY: help demo cluster-demo serve setup check test trust page services bench bench-quick bench-cluster bench-start bench-lists bench-tui bench-chat fuzz lock wheel example docs pictures clean
+.PHONY: help demo cluster-demo serve setup check test trust page services bench bench-quick bench-cluster bench-start bench-lists bench-tui bench-chat fuzz soak audit lock wheel example docs pictures clean
 
 help: ## This list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -41,16 +41,17 @@ test: setup page services ## Set everything up and run every test
 	@# Three at a time on two cores: many tests wait for a broker that dies or for a process that starts.
 	@# Types and the page are checked in the time that the tests leave over, and what came of it is told after them.
 	@(nice -n 19 $(BIN)/mypy && nice -n 19 $(BIN)/lint-imports && nice -n 19 $(NPM) run -s check && nice -n 19 $(NPM) -s test) >$(VENV)/types.log 2>&1 & types=$$!; \
-	  (set -x; $(BIN)/pytest -n 3 --maxschedchunk 2 -m "not alone and not long" || $(ONCE_MORE)); tests=$$?; \
+	  (set -x; $(BIN)/pytest -n 3 --maxschedchunk 2 -m "not alone and not long" || $(ONCE_MORE)) && \
+	  (set -x; $(BIN)/pytest -m "alone and not long" || $(ONCE_MORE)); tests=$$?; \
 	  wait $$types; types=$$?; cat $(VENV)/types.log; exit $$((tests || types))
-	$(BIN)/pytest -m "alone and not long" || $(ONCE_MORE)
 # Two cores are not always quick enough for two browsers, or for a broker beside one: what failed is looked at once more
 # with nothing beside it, and fails for good if it fails again.
 ONCE_MORE := $(BIN)/pytest --last-failed --last-failed-no-failures none
 
 page: $(PAGE) ## Build the chat page
 
-trust: setup page services ## The long tests, in real times (about six minutes)
+trust: setup page services ## Everything fails, for long, and all long tests (under an hour); ARGS="--seed 7": those faults again
+	$(BIN)/python -m tests.trust --minutes 42 $(ARGS)
 	$(BIN)/pytest -m long
 	LONG=1 $(NPM) -s test src/render/hostile.test.tsx
 
@@ -83,15 +84,26 @@ bench-chat: setup page services ## Measure open chats, and how smoothly the page
 fuzz: setup ## Ask our own APIs many more random questions than the tests do (about ten minutes)
 	LLMGATE_FUZZ=200 $(BIN)/pytest -q tests/admin/test_schemathesis.py
 
+soak: setup services ## An hour of short requests, a fifth of them given up: is one lost, does it grow? (MINUTES=2: shorter)
+	@exec $(BIN)/python -m bench.soak --minutes $(or $(MINUTES),60) $(ARGS)
+
+audit: setup web/node_modules/.package-lock.json $(VENV)/audit/.done ## Look for advisories about what is installed with the gateway
+	$(BIN)/python -m deploy.audit $(AUDIT)/bin/pip-audit requirements-demo.lock
+AUDIT := $(VENV)/audit
+
 lock: setup ## Write the lock files anew from pyproject.toml
 	$(BIN)/uv pip compile -q $(LOCK) -o requirements.lock pyproject.toml
 	$(BIN)/uv pip compile -q $(LOCK) -o requirements-demo.lock --extra demo --group build pyproject.toml
+	$(BIN)/uv pip compile -q $(LOCK) -o requirements-build.lock --group build
 	$(BIN)/uv pip compile -q $(LOCK) -o requirements-node.lock --group node
 	$(BIN)/uv pip compile -q $(LOCK) -o requirements-uv.lock --group uv
+	$(BIN)/uv pip compile -q $(LOCK) -o requirements-audit.lock --group audit
 	$(BIN)/uv pip compile -q $(LOCK) -o requirements-dev.lock --extra demo --group build --group dev pyproject.toml
 LOCK := --generate-hashes --universal --python-version 3.11 --no-emit-index-url --no-header
 
 wheel: setup page ## Build wheel and sdist into dist/
+	@# One wheel is left: pip refuses to install two versions, and dist/*.whl would name both.
+	rm -rf dist
 	$(BIN)/python -m build --no-isolation
 
 example: setup ## Write llmgate.toml.example anew from the settings
@@ -125,6 +137,11 @@ $(VENV)/.dev: requirements-dev.lock pyproject.toml | $(VENV)/bin/python
 	@echo "Installing what development needs ..."
 	@sh deploy/install.sh requirements-dev.lock
 	@touch $@ $(VENV)/.demo
+
+$(VENV)/audit/.done: requirements-audit.lock | $(VENV)/.dev
+	$(BIN)/python -m venv --without-pip $(VENV)/audit
+	$(BIN)/uv pip install --quiet --python $(VENV)/audit/bin/python --no-deps --require-hashes -r requirements-audit.lock
+	@touch $@
 
 web/node_modules/.package-lock.json: web/package-lock.json web/.npmrc | $(VENV)/bin/python
 	@echo "Installing what the chat page is built with ..."

@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import gc
 from collections.abc import Iterator
 from itertools import groupby
 from types import SimpleNamespace
+from typing import Any
 from unittest import mock
 
 import httpx
 import pytest
+from structlog.dev import RichTracebackFormatter, plain_traceback
+
+from llmgate.cli.main import COLLECT
 
 pytest_plugins = ["tests.services.fixtures"]
 
@@ -37,6 +42,24 @@ def authorities_read_once() -> Iterator[None]:
     """A command makes an HTTP client, and httpx reads all authorities of the web for each: 30 ms of the processor."""
     with mock.patch("httpx._transports.default.create_ssl_context", functools.cache(httpx.create_ssl_context)):
         yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def plain_tracebacks() -> Iterator[None]:
+    """In the log. With the values of all variables, and in colors, one takes a second of the processor."""
+
+    def plain(_: RichTracebackFormatter, *told: Any) -> None:
+        plain_traceback(*told)
+
+    with mock.patch.object(RichTracebackFormatter, "__call__", plain):
+        yield
+
+
+def pytest_collection_finish() -> None:
+    """What stays until the end, all modules and tests, is looked through once, not all the time: a sixth of the run."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(*COLLECT)
 
 
 @pytest.hookimpl(trylast=True)  # when it is known which tests will run

@@ -135,8 +135,9 @@ MORE: Final[Mapping[str, Act]] = {
 SAME: Final = {"conversation-end"}
 """Pictures of what is on another one, further down."""
 ALIKE: Final = {
-    "correcting", "delete-all", "failed", "new-key", "nowhere", "password", "reasoning", "register", "secret",
-    "sessions", "settings", "shortcuts", "streaming", "temporary", "usage", "wrong-password",
+    "correcting", "delete-all", "deleting", "details", "editing", "failed", "keys", "menu", "new-chat", "new-key",
+    "nowhere", "password", "reasoning", "register", "search", "secret", "sessions", "settings", "shortcuts",
+    "streaming", "temporary", "usage", "wrong-password",
 }  # fmt: skip
 """Screens that are built of the same on a phone, only narrower: those are looked at in the long tests."""
 SCREENS: Final[Mapping[str, Act]] = {name: act for name, act in {**SCENES, **MORE}.items() if name not in SAME}

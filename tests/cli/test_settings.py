@@ -19,7 +19,7 @@ async def test_settings_are_listed_with_their_origin_and_changed_by_what_is_type
     rows = {row["key"]: row for row in (await llmgate("settings", "list", "-o", "json")).ok().json}
     assert rows["queue.aged_share"]["origin"] == "default"
     table = (await llmgate("settings", "list")).ok().out
-    assert "0.25" in table
+    assert "0.15" in table
     assert "ORIGIN" in table
     changeable = (await llmgate("settings", "list", "--changeable", "-q")).ok().out.split()
     assert "queue.aged_share" in changeable
@@ -90,7 +90,7 @@ async def test_a_reload_tells_that_an_upstream_of_the_same_name_is_another(tmp_p
         lines = (await llmgate("config", "reload")).ok().out.splitlines()
         assert [line.split() for line in lines[1:]] == [
             ["queue.aging_seconds", "30", "25"],
-            ["queue.aged_share", "0.25", "0.35"],
+            ["queue.aged_share", "0.15", "0.35"],
             ["upstreams", "gpu", "changed"],
         ]
 

@@ -29,7 +29,7 @@ PATIENCE = 10.0
 """Seconds after which what is waited for will not come."""
 ROUNDS = 3
 """How often every widget is let do what was asked of it after a key: one thing leads to another."""
-TICK = 0.05
+TICK = 0.1
 """Seconds between two looks of the dashboard: a test need not wait for its usual second."""
 
 Kind = TypeVar("Kind", bound=Listing[Any])

@@ -41,13 +41,11 @@ class Seat:
     def press(self, keys: str) -> None:
         self.terminal.type(keys)
 
-    async def moves_on(self, keys: str) -> None:
-        """Press keys that move the cursor to another line: what is typed before it is there would go elsewhere."""
-        assert self.lines
-        before = self.screen.cursor.y
+    async def moves_to(self, label: str, keys: str) -> None:
+        """Press keys that move the cursor to this line: what is typed before it is there would go elsewhere."""
         self.press(keys)
         async with asyncio.timeout(PATIENCE):
-            while self.lines and self.screen.cursor.y == before:
+            while label not in self.lines[self.screen.cursor.y]:
                 await self.terminal.more()
 
     async def sees(self, text: str) -> str:

@@ -81,9 +81,9 @@ async def test_an_answer_that_comes_after_freezing_is_not_shown(hand: Hand, monk
         return await fetch(*arguments, **filters)  # type: ignore[arg-type]
 
     monkeypatch.setattr(listing, "fetch", slowly)
-    loads = listing.loads
     listing.mark()
     await hand.until(asked.is_set, "the question")
+    loads = listing.loads  # not before: an earlier question may still have been under way
     await hand.press("space")
     await hand.site.made("users", name="came-later", password=PASSWORD)
     answer.set()
@@ -111,6 +111,7 @@ async def test_what_is_asked_is_waited_for_however_often_something_happens(
         listing.mark()
         hand.app._tick()
         await hand.pilot.pause()
+    await hand.until(lambda: bool(asked), "the question")
     assert len(asked) == 1
     answer.set()
     await hand.filled(Users, again=True)
@@ -185,11 +186,14 @@ async def test_the_help_is_read_to_its_end_in_a_small_terminal(site: Site, home:
         assert section is not None
         read = set(hand.lines)
         body = hand.app.screen.query_one(VerticalScroll)
-        for line in range(1, body.max_scroll_y + 1):
-            await hand.press("j")
-            await hand.until(lambda line=line: body.scroll_offset.y == line, "the next line")  # type: ignore[misc]
+        key, step = "j", 1
+        while (line := body.scroll_offset.y) < body.max_scroll_y:
+            there = min(line + step, body.max_scroll_y)
+            await hand.press(key)
+            await hand.until(lambda there=there: body.scroll_offset.y == there, f"what {key} shows")  # type: ignore[misc]
             await hand.pilot.pause()
             read |= set(hand.lines)
+            key, step = "pagedown", body.scrollable_content_region.height
         text = "\n".join(read)
         assert "leave; the daemon goes on" in text
         assert "can be clicked too." in text

@@ -181,7 +181,7 @@ async def test_the_picture_of_a_pull_shows_its_end(models: Hand) -> None:
     models.site.ollama.release("go")
     await models.seen("100%")
     await models.seen("It is there.")
-    assert "Stop it" not in models.text
+    await models.gone("Stop it")
     await models.press("enter")
     await models.until(lambda: len(models.app.screen_stack) == 1, "no dialog")
 

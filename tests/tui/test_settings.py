@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from textual.widgets import Select
 
 from llmgate import schemas
 from llmgate.config import load
@@ -22,6 +23,13 @@ AGING = "queue.aging_seconds"
 async def opened(hand: Hand, key: str) -> Settings:
     await hand.go("settings")
     return await hand.on(Settings, key)
+
+
+async def choosing(hand: Hand, key: str) -> None:
+    """The form of a setting that is chosen, not typed. Its words are no sign of it: the list says them too."""
+    await opened(hand, key)
+    await hand.press("e")
+    await hand.until(lambda: isinstance(hand.app.focused, Select), "a choice")
 
 
 async def told(hand: Hand, key: str) -> dict[str, Any]:
@@ -49,16 +57,12 @@ async def test_a_number_is_judged_as_one_types_and_set_in_the_daemon(hand: Hand)
 
 
 async def test_choices_and_switches_are_chosen(hand: Hand) -> None:
-    await opened(hand, "log.level")
-    await hand.press("e")
-    await hand.seen("It takes")
+    await choosing(hand, "log.level")
     await hand.press("enter", "down", "enter")
     await hand.says_twin("llmgate settings set log.level warning")
     await hand.press("ctrl+s")
     await hand.hears("log.level is warning now")
-    await opened(hand, "auth.registration")
-    await hand.press("e")
-    await hand.seen("It takes")
+    await choosing(hand, "auth.registration")
     await hand.press("enter", "up", "enter")
     await hand.says_twin("llmgate settings set auth.registration off")
     assert parses(hand.twin) == "settings set"
@@ -121,9 +125,7 @@ async def test_what_cannot_be_changed_says_why(hand: Hand) -> None:
 
 async def test_being_locked_out_is_a_warning(hand: Hand) -> None:
     await hand.site.made("whitelist", cidr="127.0.0.1/32", label="here")
-    await opened(hand, "auth.whitelist")
-    await hand.press("e")
-    await hand.seen("Now it is")
+    await choosing(hand, "auth.whitelist")
     await hand.press("enter", "up", "enter", "ctrl+s")
     await hand.seen("Do it all the same")
     await hand.says_twin("llmgate settings set auth.whitelist off --force")

@@ -43,7 +43,7 @@ async def logged_in(sitting: Seat) -> None:
     await sitting.sees("Log in to")
     sitting.press("admin")
     await sitting.sees("--name admin")
-    await sitting.moves_on("\t")
+    await sitting.moves_to("password", "\t")
     sitting.press(PASSWORD)
     await sitting.sees("•" * len(PASSWORD))
     sitting.press("\r")

@@ -17,7 +17,7 @@ interface Case {
 // Written by `python -m tests.browser.hostile.corpus`; the tests in a browser use the same.
 const FILE = resolve(import.meta.dirname, "../../../tests/browser/hostile/corpus.json");
 const WHOLE = JSON.parse(readFileSync(FILE, "utf8")) as Case[];
-/** The even ones: the odd ones are drawn in a browser each time. The long tests draw all in both. */
+/** The even ones: a third of the odd ones is drawn in a browser each time. The long tests draw all in both. */
 const CORPUS = WHOLE.filter(({ name }) => process.env.LONG || Number(name.split("-").at(-1)) % 2 === 0);
 /** Generous: nothing may hang, but how fast it is depends on the machine. */
 const TIMEOUT = 60_000;

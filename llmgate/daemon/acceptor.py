@@ -11,12 +11,12 @@ import json
 import random
 import socket
 from collections.abc import Callable
-from contextlib import suppress
 from http import HTTPStatus
 from typing import Final
 
 from llmgate.daemon.backlog import hear_no_more
 from llmgate.daemon.connections import Connections, Place, Refusal
+from llmgate.daemon.farewell import Farewells
 from llmgate.errors import LLMGateError, Overloaded, TooManyConnections
 
 AT_ONCE: Final = 32
@@ -27,7 +27,6 @@ LEFT_OVER: Final = 4096
 """Connections, at most, that are still accepted when no more shall come."""
 HANDSHAKE_SECONDS: Final = 0.02
 """So long a connection may take that was begun before we stopped to listen."""
-_SEEN = 65_536
 
 
 class Acceptor:
@@ -49,6 +48,7 @@ class Acceptor:
         self._listener = listener
         self._connections = connections
         self._protocol = protocol
+        self._farewells = Farewells()
         self._beginning: set[asyncio.Task[None]] = set()
         self._rest: asyncio.TimerHandle | None = None
         self._is_open = False
@@ -80,6 +80,7 @@ class Acceptor:
     def _finish(self) -> None:
         self._accept_all()
         self._listener.close()
+        self._farewells.end()
         self._closed.set()
 
     def _accept_all(self) -> None:
@@ -116,7 +117,8 @@ class Acceptor:
         client.setblocking(False)
         place = self._connections.enter(str(address[0]))
         if isinstance(place, Refusal):
-            _turn_away(client, place)
+            refusal: LLMGateError = overloaded() if place is Refusal.FULL else TooManyConnections(retry_after=5)
+            self._farewells.tell(client, answer_of(refusal))
             return True
         task = asyncio.get_running_loop().create_task(self._begin(client, place))
         self._beginning.add(task)
@@ -159,13 +161,3 @@ def answer_of(refusal: LLMGateError) -> bytes:
 def overloaded() -> LLMGateError:
     """What one is told for whom there is no place. Not all shall come back in the same moment."""
     return Overloaded(retry_after=random.uniform(1, 5))  # noqa: S311 - no secret
-
-
-def _turn_away(client: socket.socket, why: Refusal) -> None:
-    """Answer at once, whatever is asked for, and close."""
-    refusal: LLMGateError = overloaded() if why is Refusal.FULL else TooManyConnections(retry_after=5)
-    with client, suppress(OSError):
-        with suppress(BlockingIOError):  # to close before this is read would reset the connection, and lose the answer
-            client.recv(_SEEN)
-        client.send(answer_of(refusal))
-        client.shutdown(socket.SHUT_WR)

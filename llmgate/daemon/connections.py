@@ -4,7 +4,8 @@ There are always fewer than the process may have open: a daemon that cannot open
 serves nobody. When there are as many as there may be, the connection that has gone longest without a request is
 closed for the next one, so that whoever only keeps connections open, or sends a head byte by byte, keeps nobody out.
 Only when everybody is being served, others are refused; of those, a few are listened to for long enough to
-answer whether the daemon is alive.
+answer whether the daemon is alive. Nobody has to make room before what was sent at once could be read: else of many
+that ask in the same moment most would be closed without a word.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from collections import Counter
 from collections.abc import Callable
 from enum import StrEnum
 from functools import lru_cache
+from itertools import islice
 
 import structlog
 
@@ -47,26 +49,25 @@ class Refusal(StrEnum):
 class Place:
     """One connection's place. ``close`` is set by whoever holds the connection, and closes it."""
 
-    __slots__ = ("_connections", "close", "is_spare", "network")
+    __slots__ = ("_connections", "close", "is_heard", "is_spare", "network")
 
     def __init__(self, connections: Connections, network: str | None, *, is_spare: bool) -> None:
         self._connections = connections
         self.network = network
         self.is_spare = is_spare
         """It is one too many: only for a short question."""
+        self.is_heard = False
+        """What its client sent at once has been read. Until then it makes no room."""
         self.close: Callable[[], None] = _nothing
-
-    @property
-    def is_taken(self) -> bool:
-        """False when it was given to somebody else."""
-        return self in self._connections._places  # noqa: SLF001 - the two are one
 
     def busy(self) -> None:
         """A request is being served."""
+        self.is_heard = True
         self._connections._stir(self)  # noqa: SLF001
 
     def idle(self) -> None:
         """No request is being served any more."""
+        self.is_heard = True
         self._connections._rest(self)  # noqa: SLF001
 
     def leave(self) -> None:
@@ -158,7 +159,7 @@ class Connections:
 
     def _make_room(self, idle: dict[Place, None]) -> bool:
         """Close the one of these that has gone longest without a request. False when there is none."""
-        place = next(iter(idle), None)
+        place = next((place for place in islice(idle, SPARE) if place.is_heard), None)
         if place is None:
             return False
         self._leave(place)

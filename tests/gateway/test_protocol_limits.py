@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import json
+import socket
+from collections import Counter
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, ExitStack, asynccontextmanager
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -281,6 +283,22 @@ async def with_room_for(count: int, ollama: FakeOllama, state: Path) -> AsyncIte
         yield gateway
 
 
+@asynccontextmanager
+async def crowded(count: int, ollama: FakeOllama, state: Path) -> AsyncIterator[Running]:
+    """A gateway with room for sixteen connections, where somebody is served over ``count`` of them."""
+    async with with_room_for(16, ollama, state) as gateway:
+        places = list[Place]()
+        for _ in range(count):
+            place = gateway.services.connections.enter("127.0.0.1")
+            assert isinstance(place, Place)
+            place.busy()
+            places.append(place)
+        yield gateway
+        for place in places:
+            place.leave()
+        assert (await gateway.post("/api/chat", WHOLE)).status_code == 200
+
+
 async def test_whoever_asks_for_nothing_makes_room(ollama: FakeOllama, tmp_path: Path) -> None:
     async with AsyncExitStack() as stack:
         gateway = await stack.enter_async_context(with_room_for(10, ollama, tmp_path / "state"))
@@ -320,19 +338,41 @@ async def test_with_everybody_served_others_are_refused_at_once_and_health_is_to
 
 
 async def test_beyond_the_spare_places_the_answer_comes_without_a_question(ollama: FakeOllama, tmp_path: Path) -> None:
-    async with with_room_for(16, ollama, tmp_path / "state") as gateway:
-        connections = gateway.services.connections
-        places = [connections.enter("127.0.0.1") for _ in range(16 + SPARE)]
-        for place in places:
-            assert isinstance(place, Place)
-            place.busy()
+    async with crowded(16 + SPARE, ollama, tmp_path / "state") as gateway, raw(gateway) as (reader, writer):
+        writer.write(head(gateway, f"Content-Length: {len(BODY)}") + BODY)
+        assert await refused(reader) == (503, "overloaded")
+
+
+async def test_each_of_many_that_ask_in_the_same_moment_is_told_that_there_is_no_place(
+    ollama: FakeOllama, tmp_path: Path
+) -> None:
+    async with crowded(16, ollama, tmp_path / "state") as gateway:
+        asked, loop = head(gateway, f"Content-Length: {len(BODY)}") + BODY, asyncio.get_running_loop()
+        parts = urlsplit(gateway.url)
+        with ExitStack() as stack:
+            strangers = [
+                stack.enter_context(socket.create_connection((parts.hostname, parts.port))) for _ in range(100)
+            ]
+            for stranger in strangers:  # all are there before the first is accepted
+                stranger.sendall(asked)
+                stranger.setblocking(False)
+            async with asyncio.timeout(5):
+                said = await asyncio.gather(*(loop.sock_recv(stranger, 65_536) for stranger in strangers))
+        assert Counter(answer[:12] for answer in said) == {b"HTTP/1.1 503": 100}
         async with raw(gateway) as (reader, writer):
-            writer.write(head(gateway, f"Content-Length: {len(BODY)}") + BODY)
-            assert await refused(reader) == (503, "overloaded")
-        for place in places:
-            assert isinstance(place, Place)
-            place.leave()
-        assert (await gateway.post("/api/chat", WHOLE)).status_code == 200
+            writer.write(b"GET /health/live HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+            assert (await all_of(reader)).startswith(b"HTTP/1.1 200")
+
+
+async def test_who_asks_when_it_is_told_already_that_there_is_no_place_loses_nothing_of_the_answer(
+    ollama: FakeOllama, tmp_path: Path
+) -> None:
+    async with crowded(16 + SPARE, ollama, tmp_path / "state") as gateway, raw(gateway) as (reader, writer):
+        first = await reader.readexactly(1)
+        for _ in range(20):
+            writer.write(b"and more")
+            await asyncio.sleep(0)  # on loopback a reset is there by now
+        assert (first + await all_of(reader)).startswith(b"HTTP/1.1 503")
 
 
 async def test_a_websocket_holds_its_place_until_it_is_closed(gateway: Running) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from datetime import timedelta
+from typing import Protocol
 
 import pytest
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -24,6 +25,24 @@ from llmgate.errors import AuthenticationFailed, Conflict, InvalidRequest, TooMa
 from tests.auth.conftest import PASSWORD, Clock
 
 
+class Registering(Protocol):
+    """``register`` with all that it needs of a daemon."""
+
+    async def __call__(self, *, token: str, name: str, password: str = PASSWORD, address: str = "") -> User: ...
+
+
+@pytest.fixture
+def registering(
+    database: Database, changes: Changes, hasher: PasswordHasher, secret: ServerSecret, throttle: LoginThrottle
+) -> Registering:
+    async def registering(*, token: str, name: str, password: str = PASSWORD, address: str = "") -> User:
+        return await register(
+            database, changes, hasher, secret, throttle, token=token, name=name, password=password, address=address
+        )
+
+    return registering
+
+
 @pytest.fixture
 async def token(database: Database, secret: ServerSecret) -> str:
     """A token for two users of level 4."""
@@ -39,16 +58,9 @@ async def _uses(database: Database) -> list[int]:
 
 
 async def test_who_registers_gets_what_the_token_grants(
-    database: Database,
-    changes: Changes,
-    hasher: PasswordHasher,
-    secret: ServerSecret,
-    throttle: LoginThrottle,
-    token: str,
+    database: Database, hasher: PasswordHasher, registering: Registering, token: str
 ) -> None:
-    user = await register(
-        database, changes, hasher, secret, throttle, token=f" {token}\n", name="ann", password=PASSWORD
-    )
+    user = await registering(token=f" {token}\n", name="ann")
     assert (user.name, user.role, user.level) == ("ann", Role.USER, 4)
     async with database.read() as tx:
         assert await hasher.verify(PASSWORD, await users.password_hash(tx, user.id))
@@ -60,30 +72,17 @@ async def test_who_registers_gets_what_the_token_grants(
     [("taken", PASSWORD, Conflict), ("no good", PASSWORD, InvalidRequest), ("bob", "short", InvalidRequest)],
 )
 async def test_a_failed_registration_leaves_the_token_unused(
-    database: Database,
-    changes: Changes,
-    hasher: PasswordHasher,
-    secret: ServerSecret,
-    throttle: LoginThrottle,
-    token: str,
-    name: str,
-    password: str,
-    error: type[Exception],
+    database: Database, registering: Registering, token: str, name: str, password: str, error: type[Exception]
 ) -> None:
     async with database.begin() as tx:
         await users.create(tx, name="taken", password_hash=None, role=Role.USER)
     with pytest.raises(error):
-        await register(database, changes, hasher, secret, throttle, token=token, name=name, password=password)
+        await registering(token=token, name=name, password=password)
     assert await _uses(database) == [0]
 
 
 async def test_bad_tokens_are_refused_alike_and_before_anything_else(
-    database: Database,
-    changes: Changes,
-    hasher: PasswordHasher,
-    secret: ServerSecret,
-    throttle: LoginThrottle,
-    token: str,
+    database: Database, secret: ServerSecret, registering: Registering, token: str
 ) -> None:
     unknown, _ = registration.new_token(secret)
     expired, digest = registration.new_token(secret)
@@ -103,19 +102,13 @@ async def test_bad_tokens_are_refused_alike_and_before_anything_else(
         "x" * 10_000,
     ):
         with pytest.raises(AuthenticationFailed) as caught:
-            await register(database, changes, hasher, secret, throttle, token=bad, name="no good", password="short")
+            await registering(token=bad, name="no good", password="short")
         answers.add(caught.value.text())
     assert len(answers) == 1
 
 
 async def test_of_two_who_want_one_name_at_once_one_gets_it_and_one_use_is_gone(
-    database: Database,
-    changes: Changes,
-    hasher: PasswordHasher,
-    secret: ServerSecret,
-    throttle: LoginThrottle,
-    token: str,
-    monkeypatch: pytest.MonkeyPatch,
+    database: Database, registering: Registering, token: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Both find the name free, as neither is done before the other has looked."""
     both, check_free = asyncio.Barrier(2), users.check_free
@@ -125,10 +118,7 @@ async def test_of_two_who_want_one_name_at_once_one_gets_it_and_one_use_is_gone(
         await both.wait()
 
     monkeypatch.setattr(users, "check_free", looks)
-    tries = (
-        register(database, changes, hasher, secret, throttle, token=token, name=name, password=PASSWORD)
-        for name in ("ann", "Ann")
-    )
+    tries = (registering(token=token, name=name) for name in ("ann", "Ann"))
     async with asyncio.timeout(20):
         results = await asyncio.gather(*tries, return_exceptions=True)
     assert {type(result) for result in results} == {User, Conflict}
@@ -136,21 +126,13 @@ async def test_of_two_who_want_one_name_at_once_one_gets_it_and_one_use_is_gone(
 
 
 async def test_who_tries_taken_names_with_a_token_is_slowed_down_and_nobody_else(
-    database: Database,
-    changes: Changes,
-    hasher: PasswordHasher,
-    secret: ServerSecret,
-    throttle: LoginThrottle,
-    clock: Clock,
-    token: str,
+    database: Database, registering: Registering, clock: Clock, token: str
 ) -> None:
     async with database.begin() as tx:
         await users.create(tx, name="taken", password_hash=None, role=Role.USER)
 
     async def attempt(name: str, *, password: str = PASSWORD, address: str = "10.0.0.1") -> User:
-        return await register(
-            database, changes, hasher, secret, throttle, token=token, name=name, password=password, address=address
-        )
+        return await registering(token=token, name=name, password=password, address=address)
 
     for _ in range(9):  # what cannot be a name or a password tells nobody anything
         with pytest.raises(InvalidRequest):

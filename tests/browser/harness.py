@@ -9,6 +9,7 @@ import shutil
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Final, Literal
 
 from playwright.async_api import (
@@ -155,14 +156,18 @@ class Tab:
         await self.button("Send").wait_for(timeout=timeout)
 
 
+def _program() -> str:
+    program = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+    assert program is not None, "Chromium is missing. Install it with: make services"
+    return program
+
+
 @asynccontextmanager
 async def chromium(environment: Mapping[str, str] | None = None, *arguments: str) -> AsyncIterator[Browser]:
     """The browser of this machine. ``environment``: more variables for it, ``arguments``: more for its program."""
-    program = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-    assert program is not None, "Chromium is missing. Install it with: make services"
     async with async_playwright() as playwright:
         browser = await playwright.chromium.launch(
-            executable_path=program, args=[*ARGUMENTS, *arguments], env={**os.environ, **(environment or {})}
+            executable_path=_program(), args=[*ARGUMENTS, *arguments], env={**os.environ, **(environment or {})}
         )
         try:
             yield browser
@@ -186,10 +191,32 @@ async def person(
         reduced_motion="reduce",
         locale="en-US",
     )
+    async with _visit(context):
+        yield context
+
+
+@asynccontextmanager
+async def resident(browser: Browser, profile: Path, *arguments: str) -> AsyncIterator[BrowserContext]:
+    """Somebody with a browser and a profile of their own, as most people have. A ``person`` is a guest: for guests
+    Chromium makes no connections ahead (since version 156)."""
+    context = await browser.browser_type.launch_persistent_context(
+        profile,
+        executable_path=_program(),
+        args=[*ARGUMENTS, *arguments],
+        viewport={"width": DESKTOP[0], "height": DESKTOP[1]},
+        reduced_motion="reduce",
+        locale="en-US",
+    )
+    async with _visit(context):
+        yield context
+
+
+@asynccontextmanager
+async def _visit(context: BrowserContext) -> AsyncIterator[None]:
     context.set_default_timeout(WAIT_MS)
     try:
         async with asyncio.timeout(VISIT_SECONDS):
-            yield context
+            yield
     finally:
         async with asyncio.timeout(WAIT_MS / 1000):
             await context.close()

@@ -13,7 +13,7 @@ import pytest
 import pytest_asyncio
 from playwright.async_api import expect
 
-from tests.browser.harness import WAIT_MS, Tab, person
+from tests.browser.harness import WAIT_MS, Tab
 from tests.browser.hostile import html, links, shapes
 from tests.browser.hostile.corpus import CALL, HOST, Case
 from tests.browser.hostile.trap import Trap, set_up
@@ -316,7 +316,7 @@ async def test_links_lead_nowhere_but_beside_the_page(world: World, every: int) 
     ],
 )
 async def test_the_trap_notices(world: World, what: str, noticed: str) -> None:
-    async with person(world.stage.browser) as context:
+    async with world.browser() as context:
         trap = await set_up(context, world.stage.url, world.witness)
         page = await context.new_page()
         trap.watch(page)
@@ -328,7 +328,7 @@ async def test_the_trap_notices(world: World, what: str, noticed: str) -> None:
 
 
 async def test_the_witness_sees_connections(world: World) -> None:
-    async with person(world.stage.browser) as context:
+    async with world.browser() as context:
         page = await context.new_page()
         await page.evaluate(f"document.head.innerHTML = '<link rel=preconnect href=https://{HOST}>'")
         await world.witness.first()

@@ -203,7 +203,7 @@ _SETTLED: Final = """
 
 async def set_up(context: BrowserContext, url: str, seen: Witness) -> Trap:
     """Before the first page of this context."""
-    trap = Trap(context, url, seen)
+    trap = Trap(context, url, seen, tabs=len(context.pages) + 1)
     await context.expose_function("trapped", trap._ran)
     await context.expose_function("noticed", trap.catch)
     await context.add_init_script(_LISTEN)

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
-from tests.browser.harness import Tab, chromium, person
+from playwright.async_api import BrowserContext
+
+from tests.browser.harness import Tab, chromium, resident
 from tests.browser.hostile.corpus import CALL, CORPUS, HOST
 from tests.browser.hostile.trap import Trap, Witness, set_up, witness
 from tests.browser.stage import Stage, log_in, open_stage
@@ -39,12 +42,20 @@ class HostileOllama(FakeOllama):
 class World:
     stage: Stage
     witness: Witness
+    profiles: Path
+
+    @asynccontextmanager
+    async def browser(self) -> AsyncIterator[BrowserContext]:
+        """A browser that finds the witness in the place of all hosts of the corpus."""
+        profile = Path(tempfile.mkdtemp(dir=self.profiles))
+        async with resident(self.stage.browser, profile, self.witness.argument) as context:
+            yield context
 
     @asynccontextmanager
     async def visitor(self, *tolerated: str) -> AsyncIterator[tuple[Tab, Trap]]:
         """Somebody new, whose tab is watched. In the end nothing may have got through."""
         name = await self.stage.new_user()
-        async with person(self.stage.browser) as context:
+        async with self.browser() as context:
             trap = await set_up(context, self.stage.url, self.witness)
             await log_in(context, self.stage.url, name)
             tab = Tab(await context.new_page(), self.stage.url, tolerated=[*tolerated])
@@ -63,7 +74,9 @@ async def open_world(state: Path) -> AsyncIterator[World]:
     fake.default = Script(interval=INTERVAL)
     async with (
         witness() as seen,
-        chromium(None, seen.argument) as browser,
+        chromium() as browser,
         open_stage(state, browser, fake=fake, slots=TABS) as stage,
     ):
-        yield World(stage, seen)
+        profiles = state.parent / "profiles"
+        profiles.mkdir()
+        yield World(stage, seen, profiles)

@@ -163,11 +163,11 @@ def _program() -> str:
 
 
 @asynccontextmanager
-async def chromium(environment: Mapping[str, str] | None = None, *arguments: str) -> AsyncIterator[Browser]:
-    """The browser of this machine. ``environment``: more variables for it, ``arguments``: more for its program."""
+async def chromium(environment: Mapping[str, str] | None = None) -> AsyncIterator[Browser]:
+    """The browser of this machine. ``environment``: more variables for it."""
     async with async_playwright() as playwright:
         browser = await playwright.chromium.launch(
-            executable_path=_program(), args=[*ARGUMENTS, *arguments], env={**os.environ, **(environment or {})}
+            executable_path=_program(), args=ARGUMENTS, env={**os.environ, **(environment or {})}
         )
         try:
             yield browser

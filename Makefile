@@ -39,11 +39,13 @@ check test: export PYTHONDONTWRITEBYTECODE :=
 test: setup page services ## Set everything up and run every test
 	$(BIN)/ruff check .
 	@# Three at a time on two cores: many tests wait for a broker that dies or for a process that starts.
-	@# Types and the page are checked in the time that the tests leave over, and what came of it is told after them.
-	@(nice -n 19 $(BIN)/mypy && nice -n 19 $(BIN)/lint-imports && nice -n 19 $(NPM) run -s check && nice -n 19 $(NPM) -s test) >$(VENV)/types.log 2>&1 & types=$$!; \
-	  (set -x; $(BIN)/pytest -n 3 --maxschedchunk 2 -m "not alone and not long" || $(ONCE_MORE)) && \
+	(set -x; $(BIN)/pytest -n 3 --maxschedchunk 2 -m "not alone and not long" || $(ONCE_MORE))
+	@# Types and the page are checked in the time that the last tests leave over, and what came of it is told after them.
+	@($(IDLY) $(BIN)/mypy && $(BIN)/lint-imports && $(IDLY) $(NPM) run -s check && $(IDLY) $(NPM) -s test) >$(VENV)/types.log 2>&1 & types=$$!; \
 	  (set -x; $(BIN)/pytest -m "alone and not long" || $(ONCE_MORE)); tests=$$?; \
 	  wait $$types; types=$$?; cat $(VENV)/types.log; exit $$((tests || types))
+# Only when a core has nothing else to do, where the system knows of that.
+IDLY := $(shell command -v chrt >/dev/null && echo chrt --idle 0 || echo nice -n 19)
 # Two cores are not always quick enough for two browsers, or for a broker beside one: what failed is looked at once more
 # with nothing beside it, and fails for good if it fails again.
 ONCE_MORE := $(BIN)/pytest --last-failed --last-failed-no-failures none

@@ -105,9 +105,15 @@ async def attacked(state: Path, mount: str, who: str) -> Report:
     "ignore:.*socket:pytest.PytestUnraisableExceptionWarning",
     "ignore:Generating overly large repr",
 )
-@pytest.mark.parametrize("mount", [ADMIN, GATE])
-@pytest.mark.parametrize("who", ["admin", "user", "nobody"])
-async def test_every_answer_is_described(tmp_path: Path, mount: str, who: str) -> None:
+@pytest.mark.parametrize(
+    ("who", "mount"),
+    [
+        pytest.param(who, mount, marks=[] if (mount, who) in AT_HOME else [pytest.mark.long])
+        for who in ("admin", "user", "nobody")
+        for mount in (ADMIN, GATE)
+    ],
+)
+async def test_every_answer_is_described(tmp_path: Path, who: str, mount: str) -> None:
     report = await attacked(tmp_path / "state", mount, who)
     gc.collect()  # Schemathesis leaves its connections to the collector; no other test shall hear of that
     if report.faults:

@@ -92,7 +92,7 @@ def test_a_failure_tells_what_the_broker_said(rabbit: RabbitServer) -> None:
         rabbit.delete_vhost("nowhere")
 
 
-@pytest.mark.slow
+@pytest.mark.long
 async def test_a_killed_broker_starts_again_with_what_it_had(broker: StartBroker) -> None:
     server = broker(config={"channel_max": 77}, advanced="[{rabbit, [{consumer_timeout, 20000}]}].")
     settings = "[element(2, application:get_env(rabbit, Key)) || Key <- [channel_max, consumer_timeout]]"

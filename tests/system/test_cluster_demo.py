@@ -18,7 +18,7 @@ import pytest
 from tests.cluster.harness import eventually
 from tests.system.processes import environment
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.long]
 ROOT = Path(__file__).parents[2]
 START_SECONDS = 180
 STOP_SECONDS = 60
@@ -111,7 +111,6 @@ async def test_several_daemons_answer_by_way_of_nginx_and_nothing_is_left(tmp_pa
     await nothing_is_left(facts, tmp_path)
 
 
-@pytest.mark.long
 async def test_a_killed_dispatcher_is_replaced_and_sigterm_leaves_nothing(tmp_path: Path) -> None:
     async with demo(tmp_path, 120) as process:
         facts = (await next_line(process))["demo"]

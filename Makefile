@@ -45,7 +45,7 @@ test: setup page services ## Set everything up and run every test
 	  (set -x; $(BIN)/pytest -m "alone and not long" || $(ONCE_MORE)); tests=$$?; \
 	  wait $$types; types=$$?; cat $(VENV)/types.log; exit $$((tests || types))
 # Only when a core has nothing else to do, where the system knows of that.
-IDLY := $(shell command -v chrt >/dev/null && echo chrt --idle 0 || echo nice -n 19)
+IDLY := $(shell chrt --idle 0 true 2>/dev/null && echo chrt --idle 0 || echo nice -n 19)
 # Two cores are not always quick enough for two browsers, or for a broker beside one: what failed is looked at once more
 # with nothing beside it, and fails for good if it fails again.
 ONCE_MORE := $(BIN)/pytest --last-failed --last-failed-no-failures none

@@ -119,9 +119,10 @@ class Sessions:
 
     async def _ask(self) -> None:
         link = self._app.link
-        if isinstance(link.denied, PermissionDenied) and not link.role:
-            with suppress(LLMGateError):
-                await link.introduce()
+        if isinstance(link.denied, PermissionDenied):
+            if not link.role:  # else it has become known meanwhile
+                with suppress(LLMGateError):
+                    await link.introduce()
             link.denied = refusal_of(link)
         await self._log_in(told(link.denied) if link.denied else "")
 

@@ -15,7 +15,7 @@ from llmgate.client import AdminClient
 from llmgate.contexts.session import SessionCredentials, remember
 from llmgate.contexts.stored import Store, StoredSession
 from llmgate.contexts.target import resolve
-from llmgate.errors import AuthenticationFailed, StateUnreadable
+from llmgate.errors import AuthenticationFailed, PermissionDenied, StateUnreadable
 from llmgate.tui.app import Dashboard, Launch
 from llmgate.tui.dialogs.contexts import Contexts
 from llmgate.tui.dialogs.login import Login
@@ -114,6 +114,17 @@ async def test_who_is_no_administrator_is_told_so_and_can_be_somebody_else(site:
         await log_in(hand, "root")
         await hand.seen("root@test")
         await hand.seen("● live")
+
+
+async def test_who_one_is_may_become_known_after_one_is_refused(site: Site, home: Path) -> None:
+    async with dashboard(site, home) as hand:
+        await hand.seen("● live")
+        link = hand.app.link
+        link.user, link.role = "", ""
+        hand.app.sessions.need(PermissionDenied("This is for administrators."))
+        link.user, link.role = "ada", "user"
+        await asked(hand)
+        await hand.seen("ada is no administrator there")
 
 
 async def test_a_token_that_is_refused_is_named(site: Site, home: Path) -> None:

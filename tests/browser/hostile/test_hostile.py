@@ -271,7 +271,7 @@ async def follow_links(tab: Tab, trap: Trap, known: set[str]) -> None:
             continue
         trap.showing = f"following {href[:200]}"
         for button in BUTTONS:
-            await trap.followed(link, button)
+            await trap.followed(tab.page, link, button)
     await tab.page.evaluate("document.querySelectorAll('article .footnote-link').forEach((one) => one.click())")
     await trap.settled(tab.page)
     assert tab.page.url == address

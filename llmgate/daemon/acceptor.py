@@ -21,6 +21,9 @@ from llmgate.errors import LLMGateError, Overloaded, TooManyConnections
 
 AT_ONCE: Final = 32
 """Connections that are accepted before others have their turn."""
+UNHEARD: Final = 8
+"""Connections, at most, that may not have been read from yet when the next one needs the place of another: fewer than
+there are spare places, so that there is always one that was, and had its answer."""
 REST_SECONDS: Final = 0.2
 """Pause after one that could not be accepted."""
 LEFT_OVER: Final = 4096
@@ -99,6 +102,8 @@ class Acceptor:
 
     def _accept(self) -> None:
         for _ in range(AT_ONCE):
+            if self._connections.is_full and len(self._beginning) >= UNHEARD:
+                return  # in a few turns of the loop they have been heard
             if not self._accept_one():
                 return
 
@@ -137,10 +142,14 @@ class Acceptor:
         except OSError:  # it has gone already
             place.leave()
             client.close()
+            return
         except BaseException:
             place.leave()
             client.close()
             raise
+        for _ in range(2):  # the next turn reads what is there; the one after that begins when it has been read
+            await asyncio.sleep(0)
+        place.is_heard = True
 
 
 def answer_of(refusal: LLMGateError) -> bytes:

@@ -117,6 +117,11 @@ class Connections:
         wanted = self._settings().max_connections
         return min(wanted, possible) if wanted else possible
 
+    @property
+    def is_full(self) -> bool:
+        """Whether somebody has to make room for the next one."""
+        return len(self._places) >= self.limit
+
     def enter(self, address: str) -> Place | Refusal:
         """A place for a new connection from this address, or why it gets none."""
         limit = self.limit

@@ -92,12 +92,7 @@ class GatewayProtocol(HttpToolsProtocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn's own
         super().connection_made(transport)
         self.place.close = self._make_room
-        # The turn after this one reads what is there; the one after that begins when it has been read.
-        self.loop.call_soon(self.loop.call_soon, self._be_heard)
         self._await_head()
-
-    def _be_heard(self) -> None:
-        self.place.is_heard = True
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._stop_waiting()

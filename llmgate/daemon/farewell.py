@@ -15,6 +15,7 @@ from typing import Final
 MOST: Final = 8
 """Connections that are kept. They have no place, and take from the reserve of file descriptors."""
 LINGER_SECONDS: Final = 1.0
+"""So long a connection is kept after its last word, that the client may read it."""
 _PIECE: Final = 65_536
 
 

@@ -12,6 +12,7 @@ from uvicorn.server import ServerState
 
 from llmgate.daemon.acceptor import answer_of, overloaded
 from llmgate.daemon.connections import Place, Refusal
+from llmgate.daemon.farewell import LINGER_SECONDS
 from llmgate.daemon.heads import HEAD_BYTES, HEADERS, check_head, check_size, too_large
 from llmgate.daemon.websocket import GatewaySocket
 from llmgate.errors import HeadTooLarge, InvalidRequest, LLMGateError, RequestTooSlow
@@ -26,8 +27,6 @@ BODY_RATE = 1024
 """Bytes of a body that must come in a second, on the average of ``BODY_SECONDS``."""
 BODY_LOOKS = 12
 """A body that is not complete by then is given up."""
-LINGER_SECONDS = 1.0
-"""After a refusal the connection is read for so long: closed at once, it would be reset, and the answer lost."""
 
 WEBSOCKET_PATH = b"/gate/ws"
 """How the one path ends that is a WebSocket; before it there may be the path of a proxy."""
